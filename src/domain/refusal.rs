@@ -1,0 +1,89 @@
+//! A rule said no. A refusal is data: what happened, which limit, what to do. The HTTP layer alone turns it into a status.
+
+use serde::Serialize;
+
+use super::Micros;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    Rpm,
+    Rpd,
+    Tpm,
+    Concurrency,
+    Budget,
+}
+
+impl LimitKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rpm => "rpm",
+            Self::Rpd => "rpd",
+            Self::Tpm => "tpm",
+            Self::Concurrency => "concurrency",
+            Self::Budget => "budget",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitScope {
+    Key,
+    Account,
+    Ip,
+    Plan,
+    Upstream,
+}
+
+impl LimitScope {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Account => "account",
+            Self::Ip => "ip",
+            Self::Plan => "plan",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Unknown, malformed, revoked and expired keys look the same to a caller.
+    #[error("{0}")]
+    InvalidKey(&'static str),
+    #[error("the e-mail address of this account is not verified yet; open the link in the verification mail, or ask the operator")]
+    EmailUnverified,
+    #[error("this account is {0}; ask the operator of this gateway")]
+    AccountNotActive(&'static str),
+    #[error("this key lacks the scope '{0}'; create a key that has it")]
+    ScopeMissing(&'static str),
+    #[error("this key may not use the model '{0}'; ask the owner of the key to allow it")]
+    ModelNotAllowed(String),
+    #[error("this key may not be used from {0}; ask the owner of the key to allow that address")]
+    IpNotAllowed(String),
+    #[error("the model '{0}' does not exist; GET /v1/models lists the models you can use")]
+    ModelNotFound(String),
+    #[error("{limit} limit of this {scope} reached ({value}); retry after {retry_after_ms} ms", limit = .limit.as_str(), scope = .scope.as_str())]
+    RateLimited { limit: LimitKind, scope: LimitScope, value: u64, retry_after_ms: u64 },
+    #[error("this call needs about {tokens} tokens, more than the whole tpm limit of this {scope} ({value}); send a smaller request", scope = .scope.as_str())]
+    NeverFits { scope: LimitScope, tokens: u64, value: u64 },
+    #[error("insufficient credits: this call needs up to {needed} micros, {available} are available; add credits or lower max_tokens")]
+    InsufficientCredits { needed: Micros, available: Micros },
+    #[error("this account owes {debt} micros; the next purchase or grant pays them, then calls work again")]
+    InDebt { debt: Micros },
+    #[error("the budget of this key is used up: {needed} micros needed, {left} of {budget} left in this {period}")]
+    BudgetExhausted { needed: Micros, left: Micros, budget: Micros, period: &'static str },
+    #[error("{message}")]
+    Invalid { message: String, param: Option<String> },
+    #[error("the request body is larger than {limit_bytes} bytes")]
+    TooLarge { limit_bytes: usize },
+    #[error("{0}")]
+    IdempotencyConflict(&'static str),
+    /// A bounded queue of ours is full or a store is away.
+    #[error("{what}; retry after {retry_after_ms} ms")]
+    Overloaded { what: &'static str, retry_after_ms: u64 },
+    #[error("this node is shutting down; retry, another node or the restarted one will answer")]
+    Draining,
+}
