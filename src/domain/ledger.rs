@@ -81,8 +81,28 @@ pub struct Grant {
 }
 
 impl Grant {
-    pub fn new(id: String, amount: Micros, category: Category, priority: i32, effective_at: Timestamp, expires_at: Option<Timestamp>) -> Self {
-        Self { id, amount, category, priority, effective_at, expires_at, available: amount, leased: 0, spent: 0, expired: 0, revoked: 0, repaid: 0 }
+    pub fn new(
+        id: String,
+        amount: Micros,
+        category: Category,
+        priority: i32,
+        effective_at: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            id,
+            amount,
+            category,
+            priority,
+            effective_at,
+            expires_at,
+            available: amount,
+            leased: 0,
+            spent: 0,
+            expired: 0,
+            revoked: 0,
+            repaid: 0,
+        }
     }
 
     pub fn is_expired(&self, now: Timestamp) -> bool {
@@ -241,7 +261,8 @@ impl Wallet {
     pub fn fold(&mut self, lease_id: &str, captured: &[(String, Micros)]) -> Result<(), LedgerError> {
         let lease = self.leases.iter_mut().find(|lease| lease.id == lease_id).ok_or_else(|| LedgerError::NoLease(lease_id.to_owned()))?;
         for (grant_id, amount) in captured {
-            let slice = lease.slices.iter_mut().find(|slice| &slice.grant_id == grant_id).ok_or_else(|| LedgerError::NoGrant(grant_id.clone()))?;
+            let slice =
+                lease.slices.iter_mut().find(|slice| &slice.grant_id == grant_id).ok_or_else(|| LedgerError::NoGrant(grant_id.clone()))?;
             let grant = self.grants.iter_mut().find(|grant| &grant.id == grant_id).ok_or_else(|| LedgerError::NoGrant(grant_id.clone()))?;
             slice.amount -= amount;
             grant.leased -= amount;
@@ -312,7 +333,8 @@ impl Wallet {
 
     /// Draws `amount` (which must be drawable) in draw order and books each part with `book`.
     fn draw(&mut self, amount: Micros, now: Timestamp, book: impl Fn(&mut Grant, Micros)) -> Vec<Slice> {
-        let mut order: Vec<usize> = (0..self.grants.len()).filter(|&index| self.grants[index].available > 0 && self.grants[index].is_drawable(now)).collect();
+        let mut order: Vec<usize> =
+            (0..self.grants.len()).filter(|&index| self.grants[index].available > 0 && self.grants[index].is_drawable(now)).collect();
         order.sort_by(|&left, &right| self.grants[left].draw_key().cmp(&self.grants[right].draw_key()));
         let mut missing = amount;
         let mut slices = Vec::new();
