@@ -1,1 +1,5 @@
-//! placeholder
+//! Owners of changing state, one actor a file, each under [`supervision`].
+//!
+//! Absent on purpose: HTTP, SQL (see `store`), the order of a call's steps (see `pipeline`).
+
+pub mod supervision;
