@@ -1,1 +1,355 @@
-//! placeholder
+//! Which upstream to try, in which order, and when to leave a failing one alone.
+
+use std::cmp::Reverse;
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// A route that could serve a call. `index` is the caller's, everything else decides the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    pub index: usize,
+    /// Lower is tried first.
+    pub priority: i32,
+    /// Share of the calls inside one priority; 0 is tried only after the others.
+    pub weight: u32,
+    /// Unhealthy candidates come last, whatever their priority: trying them beats giving up.
+    pub healthy: bool,
+}
+
+/// The indices of all candidates in the order to try them: healthy ones first, by priority, and inside one priority by
+/// weighted chance. `draw(n)` answers with a uniformly random number below `n`; it is asked only where there is a choice.
+pub fn order(candidates: &[Candidate], mut draw: impl FnMut(u64) -> u64) -> Vec<usize> {
+    let rank = |candidate: &Candidate| (Reverse(candidate.healthy), candidate.priority);
+    let mut sorted = candidates.to_vec();
+    sorted.sort_by_key(rank);
+    let mut ordered = Vec::with_capacity(sorted.len());
+    for equals in sorted.chunk_by(|left, right| rank(left) == rank(right)) {
+        let mut rest = equals.to_vec();
+        while !rest.is_empty() {
+            let next = choose(&rest, &mut draw);
+            ordered.push(rest.remove(next).index);
+        }
+    }
+    ordered
+}
+
+/// Position of one of `rest` (not empty), by weight.
+fn choose(rest: &[Candidate], draw: &mut impl FnMut(u64) -> u64) -> usize {
+    let total: u64 = rest.iter().map(|candidate| u64::from(candidate.weight)).sum();
+    if rest.len() == 1 || total == 0 {
+        return 0;
+    }
+    let drawn = draw(total);
+    let mut passed = 0;
+    let chosen = rest.iter().position(|candidate| {
+        passed += u64::from(candidate.weight);
+        drawn < passed
+    });
+    chosen.unwrap_or(rest.len() - 1)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerPolicy {
+    /// Failures in a row that open a breaker.
+    pub failures_to_open: u32,
+    /// How long it stays open the first time; doubled by every failed probe.
+    pub open_for_ms: u64,
+    /// Longest time open. Also how long a probe may stay without a verdict before the next one is let through.
+    pub open_for_ms_max: u64,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self { failures_to_open: 5, open_for_ms: 5_000, open_for_ms_max: 60_000 }
+    }
+}
+
+/// Keeps calls away from an upstream that fails, and lets one probe at a time find out whether it is back.
+///
+/// ```text
+///            failures_to_open in a row              time is up: Probe
+///   Closed ───────────────────────────▶ Open ─────────────────────────▶ HalfOpen
+///     ▲                                  ▲       probe failed (twice as long)  │
+///     │                                  └─────────────────────────────────────┤
+///     └────────────────────────────────────────────────────────────────────────┘
+///                                 probe succeeded
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    policy: BreakerPolicy,
+    state: BreakerState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// All calls pass.
+    Closed {
+        /// In a row.
+        failures: u32,
+    },
+    /// No call passes before `until`.
+    Open { until: Timestamp, backoff_ms: u64 },
+    /// One probe is under way; the next is let through at `probe_until` should this one never be heard of again.
+    HalfOpen { probe_until: Timestamp, backoff_ms: u64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit {
+    Yes,
+    /// Go ahead, as the only one; the verdict on this call decides.
+    Probe,
+    No {
+        retry_at: Timestamp,
+    },
+}
+
+impl Breaker {
+    pub fn new(policy: BreakerPolicy) -> Self {
+        Self { policy, state: BreakerState::Closed { failures: 0 } }
+    }
+
+    pub fn state(&self) -> BreakerState {
+        self.state
+    }
+
+    /// What [`Self::permits`] would answer, without using up the probe.
+    pub fn peek(&self, now: Timestamp) -> Permit {
+        match self.state {
+            BreakerState::Closed { .. } => Permit::Yes,
+            BreakerState::Open { until: retry_at, .. } | BreakerState::HalfOpen { probe_until: retry_at, .. } => {
+                if retry_at <= now {
+                    Permit::Probe
+                } else {
+                    Permit::No { retry_at }
+                }
+            }
+        }
+    }
+
+    /// May a call go out now? A [`Permit::Probe`] is given once; the caller owes a verdict or [`Self::on_abandoned`].
+    pub fn permits(&mut self, now: Timestamp) -> Permit {
+        let permit = self.peek(now);
+        if let (Permit::Probe, BreakerState::Open { backoff_ms, .. } | BreakerState::HalfOpen { backoff_ms, .. }) = (permit, self.state) {
+            self.state = BreakerState::HalfOpen { probe_until: after_ms(now, self.policy.open_for_ms_max), backoff_ms };
+        }
+        permit
+    }
+
+    pub fn on_success(&mut self) {
+        match self.state {
+            BreakerState::Closed { .. } | BreakerState::HalfOpen { .. } => self.state = BreakerState::Closed { failures: 0 },
+            // A call from before it opened; it says nothing about now.
+            BreakerState::Open { .. } => {}
+        }
+    }
+
+    pub fn on_failure(&mut self, now: Timestamp) {
+        match self.state {
+            BreakerState::Closed { failures } if failures.saturating_add(1) < self.policy.failures_to_open => {
+                self.state = BreakerState::Closed { failures: failures + 1 };
+            }
+            BreakerState::Closed { .. } => self.open(self.policy.open_for_ms, now),
+            BreakerState::HalfOpen { backoff_ms, .. } => self.open(backoff_ms.saturating_mul(2), now),
+            BreakerState::Open { .. } => {}
+        }
+    }
+
+    /// A call ended without a verdict, for example because its client hung up: the next call may probe.
+    pub fn on_abandoned(&mut self, now: Timestamp) {
+        if let BreakerState::HalfOpen { backoff_ms, .. } = self.state {
+            self.state = BreakerState::Open { until: now, backoff_ms };
+        }
+    }
+
+    fn open(&mut self, backoff_ms: u64, now: Timestamp) {
+        let backoff_ms = backoff_ms.min(self.policy.open_for_ms_max);
+        self.state = BreakerState::Open { until: after_ms(now, backoff_ms), backoff_ms };
+    }
+}
+
+fn after_ms(now: Timestamp, ms: u64) -> Timestamp {
+    now.saturating_add(Timestamp::try_from(ms.saturating_mul(1_000)).unwrap_or(Timestamp::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Timestamp = 1_000;
+
+    fn candidate(index: usize, priority: i32, weight: u32, healthy: bool) -> Candidate {
+        Candidate { index, priority, weight, healthy }
+    }
+
+    #[test]
+    fn priorities_come_in_order_and_the_unhealthy_last() {
+        let candidates = [
+            candidate(0, 2, 1, true),
+            candidate(1, 0, 1, false),
+            candidate(2, 1, 1, true),
+            candidate(3, -5, 1, true),
+            candidate(4, -9, 1, false),
+        ];
+        assert_eq!(order(&candidates, |_| panic!("nothing to choose")), [3, 2, 0, 4, 1]);
+        assert_eq!(order(&[], |_| panic!("nothing to choose")), [0usize; 0]);
+    }
+
+    #[test]
+    fn every_drawn_number_counts_for_exactly_one_candidate() {
+        let candidates = [candidate(10, 0, 1, true), candidate(11, 0, 0, true), candidate(12, 0, 3, true), candidate(13, 0, 2, true)];
+        let mut first = BTreeMap::new();
+        for drawn in 0..6 {
+            *first.entry(order(&candidates, |total| if total == 6 { drawn } else { 0 })[0]).or_insert(0) += 1;
+        }
+        assert_eq!(first, BTreeMap::from([(10, 1), (12, 3), (13, 2)]));
+    }
+
+    #[test]
+    fn drawn_candidates_are_not_put_back() {
+        let candidates = [candidate(0, 0, 1, true), candidate(1, 0, 0, true), candidate(2, 0, 3, true), candidate(3, 0, 2, true)];
+        let mut totals = Vec::new();
+        let ordered = order(&candidates, |total| {
+            totals.push(total);
+            total - 1
+        });
+        assert_eq!((ordered, totals), (vec![3, 2, 0, 1], vec![6, 4, 1]));
+    }
+
+    proptest! {
+        #[test]
+        fn every_candidate_is_tried_once(
+            parts in prop::collection::vec((-2..3i32, prop_oneof![Just(0), Just(u32::MAX), 0..5u32], any::<bool>()), 0..8),
+            seed in any::<u64>(),
+        ) {
+            let candidates: Vec<_> =
+                parts.iter().enumerate().map(|(index, &(priority, weight, healthy))| candidate(index, priority, weight, healthy)).collect();
+            let mut drawn = seed;
+            let ordered = order(&candidates, |total| {
+                drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                drawn % total
+            });
+            prop_assert!(ordered.is_sorted_by_key(|&index| (!candidates[index].healthy, candidates[index].priority)));
+            let mut indices = ordered;
+            indices.sort_unstable();
+            prop_assert_eq!(indices, (0..candidates.len()).collect::<Vec<_>>());
+        }
+    }
+
+    /// What happens to a breaker, or what is expected of it, at a moment given in milliseconds.
+    enum Step {
+        Ask(Permit),
+        Success,
+        Failure,
+        Abandoned,
+        Is(BreakerState),
+    }
+
+    fn check(name: &str, steps: impl IntoIterator<Item = (Timestamp, Step)>) {
+        let mut breaker = Breaker::new(BreakerPolicy { failures_to_open: 3, open_for_ms: 100, open_for_ms_max: 350 });
+        for (number, (ms, step)) in steps.into_iter().enumerate() {
+            let now = ms * MS;
+            match step {
+                Step::Ask(expected) => {
+                    assert_eq!(breaker.peek(now), expected, "{name}, step {number}");
+                    assert_eq!(breaker.permits(now), expected, "{name}, step {number}");
+                }
+                Step::Success => breaker.on_success(),
+                Step::Failure => breaker.on_failure(now),
+                Step::Abandoned => breaker.on_abandoned(now),
+                Step::Is(expected) => assert_eq!(breaker.state(), expected, "{name}, step {number}"),
+            }
+        }
+    }
+
+    fn no(retry_at_ms: Timestamp) -> Step {
+        Step::Ask(Permit::No { retry_at: retry_at_ms * MS })
+    }
+
+    /// Opens a closed breaker at 0 ms.
+    fn opened() -> [(Timestamp, Step); 3] {
+        [(0, Step::Failure), (0, Step::Failure), (0, Step::Failure)]
+    }
+
+    #[test]
+    fn the_breaker_follows_its_diagram() {
+        use Step::{Abandoned, Ask, Failure, Is, Success};
+        let closed = |failures| Is(BreakerState::Closed { failures });
+        let open = |until_ms, backoff_ms| Is(BreakerState::Open { until: until_ms * MS, backoff_ms });
+
+        check(
+            "a success ends the row of failures",
+            [
+                (0, Ask(Permit::Yes)),
+                (0, Failure),
+                (1, Failure),
+                (2, closed(2)),
+                (2, Success),
+                (3, closed(0)),
+                (3, Failure),
+                (4, Failure),
+                (5, Ask(Permit::Yes)),
+                (5, Failure),
+                (5, open(105, 100)),
+            ],
+        );
+        check(
+            "open until its time is up, then one probe",
+            opened().into_iter().chain([
+                (0, no(100)),
+                (99, no(100)),
+                (100, Ask(Permit::Probe)),
+                (100, no(450)),
+                (101, no(450)),
+                (102, Success),
+                (102, closed(0)),
+                (102, Ask(Permit::Yes)),
+            ]),
+        );
+        check(
+            "each failed probe doubles the wait, up to the longest",
+            opened().into_iter().chain([
+                (100, Ask(Permit::Probe)),
+                (110, Failure),
+                (110, open(310, 200)),
+                (310, Ask(Permit::Probe)),
+                (310, Failure),
+                (310, open(660, 350)),
+                (660, Ask(Permit::Probe)),
+                (660, Failure),
+                (660, open(1_010, 350)),
+                (1_010, Ask(Permit::Probe)),
+                (1_010, Success),
+                (1_010, Failure),
+                (1_010, Failure),
+                (1_010, Failure),
+                (1_010, open(1_110, 100)),
+            ]),
+        );
+        check(
+            "late verdicts of earlier calls do not move an open breaker",
+            opened().into_iter().chain([(50, Success), (50, Failure), (50, open(100, 100)), (50, Abandoned), (50, open(100, 100))]),
+        );
+        check(
+            "a lost probe is replaced",
+            opened().into_iter().chain([(100, Ask(Permit::Probe)), (449, no(450)), (450, Ask(Permit::Probe)), (450, no(800))]),
+        );
+        check(
+            "an abandoned probe is replaced at once",
+            opened().into_iter().chain([
+                (100, Ask(Permit::Probe)),
+                (120, Abandoned),
+                (120, Ask(Permit::Probe)),
+                (121, Failure),
+                (121, open(321, 200)),
+            ]),
+        );
+        check("without a verdict a closed breaker stays as it is", [(0, Failure), (0, Abandoned), (0, closed(1))]);
+    }
+}
