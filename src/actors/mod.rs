@@ -2,4 +2,7 @@
 //!
 //! Absent on purpose: HTTP, SQL (see `store`), the order of a call's steps (see `pipeline`).
 
+pub mod account;
+pub mod directory;
+pub mod journal;
 pub mod supervision;

@@ -97,6 +97,13 @@ pub struct Quantities {
 }
 
 impl Quantities {
+    /// All tokens, whatever their price.
+    pub fn tokens(&self) -> u64 {
+        [self.input_tokens, self.cached_input_tokens, self.cache_write_tokens, self.output_tokens, self.reasoning_tokens]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
             Unit::InputToken => self.input_tokens,

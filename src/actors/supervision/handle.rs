@@ -104,6 +104,18 @@ impl<S: Service> Handle<S> {
         self.post(message, Reply(None))
     }
 
+    /// Returns something the actor gave out. It is taken beyond the mailbox's bound, because its number is bounded already by what
+    /// the actor gave out; only an actor that has ended misses it, and then nobody is left to want it.
+    pub fn give_back<M: Message>(&self, message: M)
+    where
+        S: Receive<M>,
+    {
+        let place = Place::beyond_the_bound(self.vitals.clone());
+        if let Err(refused) = self.address.try_send(Envelope { message, reply: Reply(None), place }) {
+            refused.into_inner().place.withdraw();
+        }
+    }
+
     /// A snapshot of what the actor owns.
     pub async fn observe(&self, deadline: Duration) -> Result<serde_json::Value, AskError> {
         let (sender, receiver) = oneshot::channel();
@@ -153,6 +165,11 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn new(vitals: Arc<Vitals>) -> Self {
         Self { vitals, delivered: false }
+    }
+
+    fn beyond_the_bound(vitals: Arc<Vitals>) -> Self {
+        vitals.enter_beyond_the_bound();
+        Self::new(vitals)
     }
 
     fn deliver(mut self) {

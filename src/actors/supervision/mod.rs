@@ -11,6 +11,7 @@
 //!
 //! Absent on purpose: unbounded mailboxes, questions without a deadline, `do_send`.
 
+mod context;
 mod handle;
 mod vitals;
 
@@ -32,6 +33,7 @@ use std::{
 use actix::{Actor, ActorContext, AsyncContext, Context, dev::ContextFut};
 use tokio::time::Sleep;
 
+pub use context::ServiceContext;
 pub use handle::{AskError, Handle, Message, Receive, Reply, TellError};
 pub use vitals::{ActorState, ActorTree, Vitals};
 

@@ -13,7 +13,10 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::handle::Place;
-use crate::{clock::Clock, domain::SECOND, domain::Timestamp};
+use crate::{
+    clock::Clock,
+    domain::{SECOND, Timestamp},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -126,6 +129,10 @@ impl Vitals {
             return None;
         }
         Some(Place::new(self))
+    }
+
+    pub(super) fn enter_beyond_the_bound(&self) {
+        self.depth.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn leave(&self, delivered: bool) {
