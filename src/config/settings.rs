@@ -105,7 +105,8 @@ section! {
         lease_ttl_seconds: u64 = 60, 1 to DAY_SECONDS;
         /// Seconds of spending that a lease of a busy account covers at once.
         lease_horizon_seconds: u64 = 60, 1 to 3600;
-        /// Milliseconds in which a group commit must succeed before its callers are told that the store is away; unset means 10000, or half of `ledger.lease_ttl_seconds` if that is shorter.
+        /// Milliseconds in which a group commit must succeed before its callers are told that the store is away;
+        /// unset means 10000, or half of `ledger.lease_ttl_seconds` if that is shorter.
         commit_timeout_ms: Option<u64> = None, 100 to 600_000;
         /// Captures that may wait for the store; beyond that new calls are refused.
         queue_entries_max: usize = 65_536, 64 to 10_000_000;

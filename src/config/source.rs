@@ -93,6 +93,8 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// Reads the file, then the aliases, then our own variables; each wins over the one before. Fails with every problem found: an
+/// unreadable file, unknown names, wrong types, numbers out of range, contradictions.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut found = Found::default();
     if let Some(path) = &sources.path {

@@ -70,7 +70,7 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 
 /// Installs the subscriber of this process. Works once.
 pub fn init(options: &Options) -> Result<Guard, InitError> {
-    let filter = || EnvFilter::try_new(&options.filter).map_err(|error| InitError::Filter(error.to_string()));
+    let filter = EnvFilter::try_new(&options.filter).map_err(|error| InitError::Filter(error.to_string()))?;
     let provider = options.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, &options.node_name)).transpose()?;
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![match options.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
@@ -79,18 +79,17 @@ pub fn init(options: &Options) -> Result<Guard, InitError> {
             .with_current_span(true)
             .with_span_list(false)
             .with_writer(std::io::stderr)
-            .with_filter(filter()?)
             .boxed(),
         LogFormat::Pretty => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(std::io::stderr).with_filter(filter()?).boxed()
+            tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(std::io::stderr).boxed()
         }
     }];
     if let Some(provider) = &provider {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("pixgate")).with_threads(false).with_location(false);
-        layers.push(layer.with_filter(filter()?).boxed());
+        layers.push(layer.boxed());
     }
-    tracing_subscriber::registry().with(layers).try_init().map_err(|_| InitError::AlreadyStarted)?;
+    tracing_subscriber::registry().with(layers).with(filter).try_init().map_err(|_| InitError::AlreadyStarted)?;
     Ok(Guard(provider))
 }
 
