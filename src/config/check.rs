@@ -1,0 +1,99 @@
+//! What single values cannot tell: settings that contradict each other, and texts with a grammar of their own.
+
+use http::Uri;
+
+use super::{settings::Settings, source::Problem};
+use crate::telemetry::{logging, redact::Secret};
+
+const ADMIN_KEY_CHARS_MIN: usize = 24;
+const PEPPER_CHARS_ADVISED: usize = 32;
+
+/// Every contradiction. `label` gives the name under which the operator set something.
+pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut expect = |holds: bool, name: &str, message: String| {
+        if !holds {
+            problems.push(Problem::new(label(name), message));
+        }
+    };
+
+    let server = &settings.server;
+    expect(server.tls_cert.is_some() || server.tls_key.is_none(), "server.tls_key", "needs server.tls_cert as well".to_owned());
+    expect(server.tls_key.is_some() || server.tls_cert.is_none(), "server.tls_cert", "needs server.tls_key as well".to_owned());
+
+    for (name, url, schemes) in [
+        ("server.public_url", &server.public_url, &["http", "https"][..]),
+        ("openai.base_url", &settings.openai.base_url, &["http", "https"]),
+        // The exporter speaks plain HTTP to a collector nearby; the collector forwards over TLS.
+        ("telemetry.otlp_endpoint", &settings.telemetry.otlp_endpoint, &["http"]),
+    ] {
+        if let Some(Err(message)) = url.as_ref().map(|url| check_url(url, schemes)) {
+            expect(false, name, message);
+        }
+    }
+
+    let has_scheme = |url: &Option<Secret>, schemes: &[&str]| {
+        url.as_ref().is_none_or(|url| schemes.iter().any(|scheme| url.expose().split_once("://").is_some_and(|(have, _)| have == *scheme)))
+    };
+    let database = &settings.database;
+    expect(
+        has_scheme(&database.url, &["sqlite", "postgres", "postgresql"]),
+        "database.url",
+        "must begin with sqlite:// or postgres://".to_owned(),
+    );
+    expect(has_scheme(&settings.redis.url, &["redis", "rediss"]), "redis.url", "must begin with redis:// or rediss://".to_owned());
+
+    let ledger = &settings.ledger;
+    expect(
+        ledger.commit_timeout_ms() < ledger.lease_ttl_seconds.saturating_mul(1000),
+        "ledger.commit_timeout_ms",
+        format!(
+            "must be shorter than ledger.lease_ttl_seconds ({} s), or leases end before their captures are durable",
+            ledger.lease_ttl_seconds
+        ),
+    );
+    if let Some(key) = &settings.bootstrap.admin_key {
+        let key = key.expose();
+        let fits = key.chars().count() >= ADMIN_KEY_CHARS_MIN;
+        expect(fits, "bootstrap.admin_key", format!("must have at least {ADMIN_KEY_CHARS_MIN} characters"));
+        let printable = key.bytes().all(|byte| byte.is_ascii_graphic());
+        expect(printable, "bootstrap.admin_key", "must consist of printable ASCII characters without spaces".to_owned());
+    }
+
+    if let Err(message) = logging::check_filter(&settings.telemetry.log_filter) {
+        expect(false, "telemetry.log_filter", message);
+    }
+    problems
+}
+
+/// What works and still deserves a word.
+pub fn notes(settings: &Settings) -> Vec<String> {
+    let mut notes = Vec::new();
+    if settings.redis.url.is_some() {
+        notes.push("redis.url has no effect: coordination of several nodes through Redis is not part of this version".to_owned());
+    }
+    let short = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < PEPPER_CHARS_ADVISED);
+    for (name, secret) in
+        [("security.key_pepper", &settings.security.key_pepper), ("security.upstream_key", &settings.security.upstream_key)]
+    {
+        if short(secret) {
+            notes.push(format!("{name} is short; use {PEPPER_CHARS_ADVISED} random characters or more"));
+        }
+    }
+    notes
+}
+
+fn check_url(url: &str, schemes: &[&str]) -> Result<(), String> {
+    let parsed: Uri = url.parse().map_err(|error| format!("is not a URL: {error}"))?;
+    let known = parsed.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
+    let host = parsed.host().is_some_and(|host| !host.is_empty());
+    if !known || !host {
+        let shown: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+        return Err(format!("must be a URL that begins with {}", shown.join(" or ")));
+    }
+    let credentials = parsed.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    if credentials || parsed.query().is_some() {
+        return Err("must have neither credentials nor a query".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,401 @@
+//! Every setting with its meaning, default and range.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::schema::{Kind, Setting, Shape, section};
+use crate::{
+    domain::{Micros, quota::Limits},
+    telemetry::{logging::LogFormat, redact::Secret},
+};
+
+/// How much a capture survives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// A power cut: one fsync per group commit.
+    Power,
+    /// A kill of the process.
+    #[default]
+    Process,
+    /// Captures are not awaited; the last moments may be lost with the process.
+    Relaxed,
+}
+
+impl Kind for Durability {
+    const SHAPE: Shape = Shape::Text;
+    const ACCEPTS: &'static str = "power, process or relaxed";
+    fn show(&self) -> String {
+        match self {
+            Self::Power => "power",
+            Self::Process => "process",
+            Self::Relaxed => "relaxed",
+        }
+        .to_owned()
+    }
+}
+
+const DAY_SECONDS: i64 = 86_400;
+const GIBIBYTE: i64 = 1 << 30;
+
+section! {
+    /// `[server]`
+    Server in "server" {
+        /// Address to listen on.
+        listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+        /// HTTP threads; 0 means one a core.
+        workers: usize = 0, 0 to 1024;
+        /// Base of links in mails and callbacks; unset means `http://LISTEN`.
+        public_url: Option<String> = None;
+        /// Networks of proxies whose `X-Forwarded-For` counts.
+        trusted_proxies: Vec<IpNet> = Vec::new();
+        /// Seconds that running answers get to finish at a shutdown.
+        drain_seconds: u64 = 30, 0 to 3600;
+        /// Largest request body, in bytes.
+        max_body_bytes: usize = 33_554_432, 1024 to GIBIBYTE;
+        /// Seconds in which a request body must have arrived.
+        body_timeout_seconds: u64 = 30, 1 to 3600;
+        /// Folder of the embedded database, the generated secrets and the lock.
+        data_dir: PathBuf = PathBuf::from("./data");
+        /// PEM file with the certificate chain; turns TLS on, together with `tls_key`.
+        tls_cert: Option<PathBuf> = None;
+        /// PEM file with the private key.
+        tls_key: Option<PathBuf> = None;
+        /// Name of this node among others; unset means an id made on the first start.
+        node_name: Option<String> = None;
+        /// Connections at the same time, over all threads.
+        max_connections: usize = 25_000, 1 to 1_000_000;
+    }
+}
+
+section! {
+    /// `[database]`
+    Database in "database" {
+        /// `sqlite://…` (absolute path; a missing file is created) or `postgres://…`; unset means SQLite in `server.data_dir`.
+        url: Option<Secret> = None;
+        /// Connections of the pool (PostgreSQL) or of its readers (SQLite).
+        max_connections: u32 = 10, 2 to 1000;
+        /// Milliseconds to wait for a connection before the database counts as away.
+        acquire_timeout_ms: u64 = 2_000, 10 to 60_000;
+        /// Milliseconds to wait for a lock that another process holds on a SQLite file.
+        busy_timeout_ms: u64 = 2_000, 0 to 60_000;
+    }
+}
+
+section! {
+    /// `[redis]`
+    Redis in "redis" {
+        /// `redis://…`; coordination of several nodes.
+        url: Option<Secret> = None;
+    }
+}
+
+section! {
+    /// `[ledger]`
+    Ledger in "ledger" {
+        /// What a capture survives: `power` (fsync per group commit), `process` (kill -9), `relaxed` (not awaited).
+        durability: Durability = Durability::Process;
+        /// Seconds after which the leases of a dead node are taken back.
+        lease_ttl_seconds: u64 = 60, 1 to DAY_SECONDS;
+        /// Seconds of spending that a lease of a busy account covers at once.
+        lease_horizon_seconds: u64 = 60, 1 to 3600;
+        /// Milliseconds in which a group commit must succeed before its callers are told that the store is away;
+        /// unset means 10000, or half of `ledger.lease_ttl_seconds` if that is shorter.
+        commit_timeout_ms: Option<u64> = None, 100 to 600_000;
+        /// Captures that may wait for the store; beyond that new calls are refused.
+        queue_entries_max: usize = 65_536, 64 to 10_000_000;
+        /// A hold is journaled once its call has run for this many milliseconds.
+        hold_journal_after_ms: u64 = 50, 0 to 60_000;
+        /// Output tokens that a hold assumes at most, when neither the request nor the model says less.
+        output_tokens_hold_max: u64 = 32_768, 1 to 10_000_000;
+    }
+}
+
+impl Ledger {
+    /// A commit ends before the leases it draws from do.
+    pub fn commit_timeout_ms(&self) -> u64 {
+        self.commit_timeout_ms.unwrap_or_else(|| self.lease_ttl_seconds.saturating_mul(500).min(10_000))
+    }
+}
+
+section! {
+    /// `[limits]`
+    LimitSettings in "limits" {
+        /// Let calls pass when the store of shared limits is away.
+        fail_open: bool = false;
+    }
+    with { account: AccountLimits }
+}
+
+section! {
+    /// `[limits.account]`: for accounts without limits of their own.
+    AccountLimits in "limits.account" {
+        /// Requests per minute of an account without a limit of its own; 0 means no limit.
+        rpm: u32 = 3_000_000, 0 to 4_294_967_295;
+        /// Tokens per minute; 0 means no limit.
+        tpm: u64 = 1_000_000_000, 0 to i64::MAX;
+        /// Requests per day; 0 means no limit.
+        rpd: u32 = 0, 0 to 4_294_967_295;
+        /// Calls at the same time; 0 means no limit.
+        concurrency: u32 = 10_000, 0 to 4_294_967_295;
+    }
+}
+
+impl AccountLimits {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            rpm: Some(self.rpm).filter(|limit| *limit > 0),
+            tpm: Some(self.tpm).filter(|limit| *limit > 0),
+            rpd: Some(self.rpd).filter(|limit| *limit > 0),
+            concurrency: Some(self.concurrency).filter(|limit| *limit > 0),
+        }
+    }
+}
+
+section! {
+    /// `[accounts]`
+    Accounts in "accounts" {
+        /// Seconds without a call after which an account leaves memory and returns its lease.
+        idle_seconds: u64 = 300, 1 to DAY_SECONDS;
+        /// Accounts in memory at the same time.
+        active_max: usize = 200_000, 1 to 100_000_000;
+        /// Seconds for which an unknown key is refused without asking the database.
+        unknown_key_ttl_seconds: u64 = 30, 0 to 3600;
+    }
+}
+
+section! {
+    /// `[upstream]`
+    Upstream in "upstream" {
+        /// Attempts after the first one, over all routes of a model.
+        retries_max: u32 = 2, 0 to 10;
+        /// Milliseconds before the first retry; doubles from one to the next.
+        retry_backoff_ms: u64 = 50, 0 to 10_000;
+        /// Seconds that an upstream gets to report usage after the client hung up.
+        client_gone_drain_seconds: u64 = 5, 0 to 300;
+        /// Largest answer of an upstream, in bytes.
+        answer_bytes_max: usize = 67_108_864, 1024 to GIBIBYTE;
+        /// Milliseconds a call waits for a permit of a busy upstream.
+        queue_wait_ms: u64 = 1_000, 0 to 60_000;
+        /// Failures in a row that open the breaker of an upstream.
+        breaker_failures: u32 = 5, 1 to 1000;
+        /// Milliseconds for which an open breaker stays open the first time; doubles from one to the next.
+        breaker_open_ms: u64 = 5_000, 10 to 600_000;
+    }
+}
+
+section! {
+    /// `[security]`
+    Security in "security" {
+        /// Secret that key hashes depend on; unset means one made on the first start, in `server.data_dir`.
+        key_pepper: Option<Secret> = None;
+        /// Keys work only when the owner's e-mail address is verified.
+        require_verified_email: bool = true;
+        /// Secret that upstream keys are encrypted with; unset means one made on the first start, in `server.data_dir`.
+        upstream_key: Option<Secret> = None;
+    }
+}
+
+section! {
+    /// `[bootstrap]`
+    Bootstrap in "bootstrap" {
+        /// An admin key of exactly this value exists after every start; 24 characters at least.
+        admin_key: Option<Secret> = None;
+        /// Credits, in micros, of the account that the first start makes.
+        demo_credits_micros: Micros = 10_000_000, 0 to 1_000_000_000_000_000;
+    }
+}
+
+section! {
+    /// `[openai]`
+    OpenAi in "openai" {
+        /// Key of an upstream named `openai` that exists after every start.
+        api_key: Option<Secret> = None;
+        /// Its base URL, with `/v1`; unset means `https://api.openai.com/v1`. Set alone, it names a server that needs no key.
+        base_url: Option<String> = None;
+    }
+}
+
+/// The upstream `openai` that settings ask for. `base_url` has no slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenAiSeed {
+    pub base_url: String,
+    pub api_key: Option<Secret>,
+}
+
+impl OpenAi {
+    /// `None` when neither a key nor a base URL is set.
+    pub fn seed(&self) -> Option<OpenAiSeed> {
+        if self.api_key.is_none() && self.base_url.is_none() {
+            return None;
+        }
+        let base_url = self.base_url.as_deref().unwrap_or("https://api.openai.com/v1");
+        Some(OpenAiSeed { base_url: base_url.trim_end_matches('/').to_owned(), api_key: self.api_key.clone() })
+    }
+}
+
+section! {
+    /// `[telemetry]`
+    Telemetry in "telemetry" {
+        /// `pretty` or `json`.
+        log_format: LogFormat = LogFormat::Pretty;
+        /// What is logged, for example `info,pixgate::store=debug`.
+        log_filter: String = "info".to_owned();
+        /// `http://` URL of an OTLP collector that gets traces.
+        otlp_endpoint: Option<String> = None;
+        /// Log one line a request.
+        access_log: bool = true;
+    }
+}
+
+section! {
+    /// `[idempotency]`
+    Idempotency in "idempotency" {
+        /// Hours for which an `Idempotency-Key` is remembered.
+        ttl_hours: u64 = 24, 1 to 720;
+        /// Largest answer that is kept for a replay, in bytes.
+        answer_bytes_max: usize = 1_048_576, 1024 to GIBIBYTE;
+    }
+}
+
+/// The whole tree. Made by [`super::load`]; the default is what an empty file means.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub server: Server,
+    pub database: Database,
+    pub redis: Redis,
+    pub ledger: Ledger,
+    pub limits: LimitSettings,
+    pub accounts: Accounts,
+    pub upstream: Upstream,
+    pub security: Security,
+    pub bootstrap: Bootstrap,
+    pub openai: OpenAi,
+    pub telemetry: Telemetry,
+    pub idempotency: Idempotency,
+}
+
+impl Settings {
+    /// Every known setting, section by section.
+    pub fn reference() -> impl Iterator<Item = &'static Setting> {
+        [
+            Server::SETTINGS,
+            Database::SETTINGS,
+            Redis::SETTINGS,
+            Ledger::SETTINGS,
+            LimitSettings::SETTINGS,
+            AccountLimits::SETTINGS,
+            Accounts::SETTINGS,
+            Upstream::SETTINGS,
+            Security::SETTINGS,
+            Bootstrap::SETTINGS,
+            OpenAi::SETTINGS,
+            Telemetry::SETTINGS,
+            Idempotency::SETTINGS,
+            RESERVED,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// `server.public_url` without a slash at its end, or the address we listen on.
+    pub fn public_url(&self) -> String {
+        let scheme = if self.server.tls_cert.is_some() { "https" } else { "http" };
+        match &self.server.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("{scheme}://{}", self.server.listen),
+        }
+    }
+
+    /// `database.url`, or the SQLite file in the data folder. Fails only when the working directory is gone.
+    pub fn database_url(&self) -> io::Result<Secret> {
+        match &self.database.url {
+            Some(url) => Ok(url.clone()),
+            None => {
+                let file = std::path::absolute(self.server.data_dir.join("pixgate.sqlite"))?;
+                Ok(Secret::new(format!("sqlite://{}", file.display())))
+            }
+        }
+    }
+}
+
+const MAIL: &str = "sending mail";
+const PAYMENTS: &str = "payments";
+const RENDER: &str = "rendering";
+
+/// Names that the contract promises and whose features come later.
+const RESERVED: &[Setting] = &[
+    Setting::reserved::<Secret>("mail.smtp_url", MAIL),
+    Setting::reserved::<String>("mail.from", MAIL),
+    Setting::reserved::<bool>("abuse.block_disposable_email", "registration"),
+    Setting::reserved::<Secret>("payments.stripe.secret_key", PAYMENTS),
+    Setting::reserved::<Secret>("payments.stripe.webhook_secret", PAYMENTS),
+    Setting::reserved::<String>("payments.stripe.base_url", PAYMENTS),
+    Setting::reserved::<Secret>("payments.creem.api_key", PAYMENTS),
+    Setting::reserved::<Secret>("payments.creem.webhook_secret", PAYMENTS),
+    Setting::reserved::<String>("payments.creem.base_url", PAYMENTS),
+    Setting::reserved::<String>("payments.alipay.app_id", PAYMENTS),
+    Setting::reserved::<Secret>("payments.alipay.private_key", PAYMENTS),
+    Setting::reserved::<Secret>("payments.alipay.alipay_public_key", PAYMENTS),
+    Setting::reserved::<String>("payments.alipay.seller_id", PAYMENTS),
+    Setting::reserved::<String>("payments.alipay.gateway_url", PAYMENTS),
+    Setting::reserved::<String>("payments.wechat.mchid", PAYMENTS),
+    Setting::reserved::<String>("payments.wechat.appid", PAYMENTS),
+    Setting::reserved::<Secret>("payments.wechat.private_key", PAYMENTS),
+    Setting::reserved::<String>("payments.wechat.merchant_serial", PAYMENTS),
+    Setting::reserved::<Secret>("payments.wechat.apiv3_key", PAYMENTS),
+    Setting::reserved::<String>("payments.wechat.public_key_id", PAYMENTS),
+    Setting::reserved::<Secret>("payments.wechat.public_key", PAYMENTS),
+    Setting::reserved::<String>("payments.wechat.base_url", PAYMENTS),
+    Setting::reserved::<bool>("render.assets.allow_private", RENDER),
+    Setting::reserved::<bool>("render.assets.allow_http", RENDER),
+    Setting::reserved::<bool>("render.allow_reduced_sandbox", RENDER),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::reference_page;
+
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for setting in Settings::reference().filter(|setting| setting.default_text() != "unset" && setting.default_text() != "none") {
+            let value = setting.parse(&setting.default_text());
+            assert_eq!(setting.check(&value), Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the one switch that rewrites the page")]
+    fn the_reference_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        let page = reference_page(Settings::reference());
+        if std::env::var_os("PIXGATE_TEST_UPDATE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap();
+        assert!(stored == page, "docs/configuration.md is stale; its first lines say how to update it");
+    }
+
+    #[test]
+    fn derived_values() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.public_url(), "http://127.0.0.1:8080");
+        assert!(settings.database_url().unwrap().expose().starts_with("sqlite:///"));
+        assert_eq!(settings.openai.seed(), None);
+        assert_eq!(settings.ledger.commit_timeout_ms(), 10_000);
+        settings.ledger.lease_ttl_seconds = 2;
+        assert_eq!(settings.ledger.commit_timeout_ms(), 1_000);
+        assert_eq!(settings.limits.account.limits().rpd, None);
+        assert_eq!(settings.limits.account.limits().rpm, Some(3_000_000));
+        settings.openai.api_key = Some(Secret::new("k"));
+        assert_eq!(settings.openai.seed().unwrap().base_url, "https://api.openai.com/v1");
+    }
+}
