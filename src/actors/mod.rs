@@ -3,6 +3,9 @@
 //! Absent on purpose: HTTP, SQL (see `store`), the order of a call's steps (see `pipeline`).
 
 pub mod account;
+pub mod catalog;
 pub mod directory;
 pub mod journal;
 pub mod supervision;
+pub mod sweeper;
+pub mod upstream;

@@ -1,0 +1,250 @@
+//! What can be called: models with frozen prices and routes, and the upstreams behind them, as one snapshot for every thread.
+//!
+//! Owns: the snapshot and the life of the [`upstream`](super::upstream) actors. Asked: [`Reload`] after every write to the catalogue.
+//! When the store is away: the last snapshot stays.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+
+use super::{
+    supervision::{ActorTree, AskError, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
+    upstream::{self, Configuration, Gate},
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        catalog::{Model, Upstream},
+        pricing::PriceList,
+        route::BreakerPolicy,
+    },
+    store::{self, Db, StoreError, seal::Sealer},
+    telemetry::{Metrics, redact::Secret},
+    upstream::{Connector, Target},
+};
+
+const MAILBOX: usize = 256;
+const RELOAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Catches writes of other nodes that this one was not told of.
+const RELOAD_EVERY: Duration = Duration::from_secs(30);
+/// How long calls that run may finish on an upstream that is gone or changed.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// One way to serve a model.
+pub struct Candidate {
+    pub gate: Arc<Gate>,
+    pub upstream_model: Arc<str>,
+    pub weight: u32,
+    pub priority: i32,
+}
+
+/// A model as calls see it. Prices are those at admission, because a call keeps its entry to the end.
+pub struct ModelEntry {
+    pub id: Arc<str>,
+    pub model: Model,
+    pub prices: PriceList,
+    pub candidates: Vec<Candidate>,
+}
+
+/// Everything that can be called at one moment.
+#[derive(Default)]
+pub struct Snapshot {
+    models: HashMap<String, Arc<ModelEntry>>,
+    upstreams: BTreeMap<String, (Upstream, Arc<Gate>)>,
+}
+
+impl Snapshot {
+    /// An enabled model.
+    pub fn model(&self, id: &str) -> Option<&Arc<ModelEntry>> {
+        self.models.get(id)
+    }
+
+    /// Enabled models, by id.
+    pub fn models(&self) -> Vec<&Arc<ModelEntry>> {
+        let mut models: Vec<_> = self.models.values().collect();
+        models.sort_by(|left, right| left.id.cmp(&right.id));
+        models
+    }
+
+    pub fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
+        self.upstreams.get(upstream).map(|(_, gate)| gate)
+    }
+}
+
+/// Reads the snapshot from every thread, and has it renewed.
+#[derive(Clone)]
+pub struct CatalogClient {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    actor: Handle<Catalog>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error(transparent)]
+    Actor(#[from] AskError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CatalogClient {
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// After this, every new call sees what the store holds.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        Ok(self.actor.ask(Reload, RELOAD_DEADLINE).await??)
+    }
+}
+
+#[derive(Clone)]
+pub struct Parts {
+    pub db: Db,
+    pub sealer: Sealer,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub tree: ActorTree,
+    pub connector: Connector,
+    pub breaker: BreakerPolicy,
+}
+
+pub struct Catalog {
+    parts: Parts,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    vitals: Arc<std::sync::OnceLock<Arc<Vitals>>>,
+}
+
+/// Starts the catalogue on the current thread; it is empty until the first [`CatalogClient::reload`].
+pub fn start(parts: Parts, parent: &Arc<Vitals>) -> CatalogClient {
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let vitals = Arc::new(std::sync::OnceLock::new());
+    let (tree, for_factory) = (parts.tree.clone(), (parts, snapshot.clone(), vitals.clone()));
+    let factory = move || Catalog { parts: for_factory.0.clone(), snapshot: for_factory.1.clone(), vitals: for_factory.2.clone() };
+    let actor = spawn(&tree, Spec::new("catalog", MAILBOX, factory).under(parent));
+    // Set once: a rebuilt catalogue keeps its vitals.
+    let _ = vitals.set(actor.vitals().clone());
+    CatalogClient { snapshot, actor }
+}
+
+impl Catalog {
+    fn renew(&self, models: Vec<Model>, configured: Vec<Upstream>, ctx: &mut Ctx<Self>) {
+        let current = self.snapshot.load();
+        let mut upstreams = BTreeMap::new();
+        for configuration in configured.into_iter().filter(|upstream| upstream.enabled) {
+            let same = current.upstreams.get(&configuration.name).filter(|(known, _)| *known == configuration);
+            let gate = match same {
+                Some((_, gate)) => gate.clone(),
+                None => match self.start_upstream(&configuration) {
+                    Ok(gate) => gate,
+                    Err(error) => {
+                        tracing::error!(upstream = %configuration.name, error = %error, "upstream cannot be used");
+                        continue;
+                    }
+                },
+            };
+            upstreams.insert(configuration.name.clone(), (configuration, gate));
+        }
+        for (name, (_, gate)) in &current.upstreams {
+            if !upstreams.get(name).is_some_and(|(_, kept)| Arc::ptr_eq(kept, gate)) {
+                if !upstreams.contains_key(name) {
+                    self.parts.metrics.forget_upstream(name);
+                }
+                let actor = gate.actor().clone();
+                ctx.run(async move { actor.stop(STOP_DEADLINE).await }, |_, _, _| {});
+            }
+        }
+        let models = models.into_iter().filter(|model| model.enabled).map(|model| {
+            let candidates = model.routes.iter().filter_map(|route| {
+                let (_, gate) = upstreams.get(&route.upstream)?;
+                Some(Candidate {
+                    gate: gate.clone(),
+                    upstream_model: route.upstream_model.as_str().into(),
+                    // A route's own weight and priority refine those of its upstream.
+                    weight: route.weight.saturating_mul(gate.weight.max(1)),
+                    priority: route.priority.saturating_add(gate.priority),
+                })
+            });
+            let entry = ModelEntry {
+                id: model.id.as_str().into(),
+                prices: PriceList(model.prices.clone()),
+                candidates: candidates.collect(),
+                model,
+            };
+            (entry.model.id.clone(), Arc::new(entry))
+        });
+        let models = models.collect();
+        self.snapshot.store(Arc::new(Snapshot { models, upstreams }));
+    }
+
+    fn start_upstream(&self, upstream: &Upstream) -> Result<Arc<Gate>, StoreError> {
+        let api_key = match upstream.sealed_api_key.as_slice() {
+            [] => None,
+            sealed => Some(Secret::new(self.parts.sealer.open(&upstream.name, sealed)?)),
+        };
+        let target = Target {
+            name: upstream.name.clone(),
+            provider: upstream.provider,
+            base_url: upstream.base_url.clone(),
+            api_key,
+            timeouts: upstream.timeouts,
+        };
+        let configuration = Configuration {
+            target: Arc::new(target),
+            weight: upstream.weight,
+            priority: upstream.priority,
+            max_concurrency: upstream.max_concurrency,
+            breaker: self.parts.breaker,
+        };
+        let parts = &self.parts;
+        let vitals = self.vitals.get().ok_or_else(|| StoreError::Unavailable("the catalogue is still starting".into()))?;
+        Ok(upstream::start(&parts.tree, vitals, configuration, &parts.connector, &parts.clock, &parts.metrics))
+    }
+
+    fn reload(&self, ctx: &mut Ctx<Self>, reply: Option<Reply<Result<(), StoreError>>>) {
+        let db = self.parts.db.clone();
+        let load = async move { store::catalog::load_all(&db).await };
+        // One after the other, so that an older read never replaces a newer one.
+        ctx.run_first(load, move |catalog, loaded, ctx| {
+            let outcome = loaded.map(|(upstreams, models)| catalog.renew(models, upstreams, ctx));
+            match reply {
+                Some(reply) => drop(reply.send(outcome)),
+                None => {
+                    if let Err(error) = outcome {
+                        tracing::warn!(error = %error, "the catalogue could not be read again; the last one stays");
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Service for Catalog {
+    const KIND: &'static str = "catalog";
+
+    fn started(&mut self, ctx: &mut Ctx<Self>) {
+        ctx.every(RELOAD_EVERY, |catalog, ctx| catalog.reload(ctx, None));
+    }
+
+    fn observe(&self) -> serde_json::Value {
+        let snapshot = self.snapshot.load();
+        serde_json::json!({ "models": snapshot.models.len(), "upstreams": snapshot.upstreams.len() })
+    }
+}
+
+/// Read the catalogue from the store and publish it.
+pub struct Reload;
+
+impl Message for Reload {
+    type Reply = Result<(), StoreError>;
+}
+
+impl Receive<Reload> for Catalog {
+    fn receive(&mut self, _: Reload, reply: Reply<Result<(), StoreError>>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
+        self.reload(ctx, Some(reply));
+        Ok(())
+    }
+}
