@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn splits_at_what_was_used() {
         let held = || purse("l1", vec![slice("a", 3, None), slice("b", 3, None)]).hold(6, 0).unwrap();
-        let cases: [(Micros, &[(&str, Micros)], &[(&str, Micros)], Micros); 6] = [
+        type Parts = &'static [(&'static str, Micros)];
+        let cases: [(Micros, Parts, Parts, Micros); 6] = [
             (0, &[], &[("a", 3), ("b", 3)], 0),
             (2, &[("a", 2)], &[("a", 1), ("b", 3)], 0),
             (3, &[("a", 3)], &[("b", 3)], 0),
