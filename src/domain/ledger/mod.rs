@@ -6,6 +6,11 @@
 //!
 //! For every grant, always: `amount = available + leased + spent + expired + revoked + repaid`.
 
+#[cfg(test)]
+mod proof;
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Micros, Timestamp};
@@ -35,7 +40,7 @@ pub enum TransferKind {
     Capture,
     /// The part of a capture that no grant covered.
     Overage,
-    /// A new grant pays earlier debt.
+    /// Credits that are new or came back from a lease pay earlier debt.
     Repay,
     Expire,
     Revoke,
@@ -234,8 +239,11 @@ impl Wallet {
     }
 
     /// Reserves up to `want`, at least `need`, in draw order, for the lease `id` (created when it is not there).
-    /// Answers with the slices added. Refused while there is debt.
+    /// Answers with the slices added. Refused while there is debt; credits that became effective since do not count before [`Self::repay`].
     pub fn lease(&mut self, id: &str, need: Micros, want: Micros, now: Timestamp) -> Result<Vec<Slice>, LedgerError> {
+        if need < 0 || want < 0 {
+            return Err(LedgerError::NotPositive);
+        }
         if self.debt > 0 {
             return Err(LedgerError::InDebt { debt: self.debt });
         }
@@ -257,36 +265,65 @@ impl Wallet {
         Ok(added)
     }
 
-    /// Books captures made inside a lease (their transfers exist already) from `leased` to `spent`.
+    /// Books captures made inside a lease (their transfers exist already) from `leased` to `spent`, all of them or, on an error, none.
     pub fn fold(&mut self, lease_id: &str, captured: &[(String, Micros)]) -> Result<(), LedgerError> {
         let lease = self.leases.iter_mut().find(|lease| lease.id == lease_id).ok_or_else(|| LedgerError::NoLease(lease_id.to_owned()))?;
         for (grant_id, amount) in captured {
-            let slice =
-                lease.slices.iter_mut().find(|slice| &slice.grant_id == grant_id).ok_or_else(|| LedgerError::NoGrant(grant_id.clone()))?;
-            let grant = self.grants.iter_mut().find(|grant| &grant.id == grant_id).ok_or_else(|| LedgerError::NoGrant(grant_id.clone()))?;
-            slice.amount -= amount;
-            grant.leased -= amount;
-            grant.spent += amount;
-            grant.assert_conserved();
+            if *amount <= 0 {
+                return Err(LedgerError::NotPositive);
+            }
+            let known = self.grants.iter().any(|grant| grant.id == *grant_id);
+            let reserved = lease.slices.iter().find(|slice| known && slice.grant_id == *grant_id).map(|slice| slice.amount);
+            let available = reserved.ok_or_else(|| LedgerError::NoGrant(grant_id.clone()))?;
+            let needed = captured.iter().filter(|(other, _)| other == grant_id).map(|(_, amount)| amount).sum();
+            if needed > available {
+                return Err(LedgerError::Insufficient { needed, available });
+            }
+        }
+        for (grant_id, amount) in captured {
+            lease.slices.iter_mut().filter(|slice| slice.grant_id == *grant_id).for_each(|slice| slice.amount -= amount);
+            for grant in self.grants.iter_mut().filter(|grant| grant.id == *grant_id) {
+                grant.leased -= amount;
+                grant.spent += amount;
+                grant.assert_conserved();
+            }
         }
         Ok(())
     }
 
-    /// Ends a lease after its captures were folded: what is left returns to its grants, and what expired meanwhile to breakage.
+    /// Ends a lease after its captures were folded: what is left returns to its grants, from there to breakage what expired
+    /// meanwhile, and then to debt what is owed: it arose only because these credits were out of reach.
     pub fn close_lease(&mut self, lease_id: &str, now: Timestamp) -> Result<Vec<Transfer>, LedgerError> {
         let index = self.leases.iter().position(|lease| lease.id == lease_id).ok_or_else(|| LedgerError::NoLease(lease_id.to_owned()))?;
-        for slice in self.leases.swap_remove(index).slices {
-            let grant = self.grants.iter_mut().find(|grant| grant.id == slice.grant_id).ok_or(LedgerError::NoGrant(slice.grant_id))?;
-            grant.leased -= slice.amount;
-            grant.available += slice.amount;
-            grant.assert_conserved();
+        let unknown = self.leases[index].slices.iter().find(|slice| self.grants.iter().all(|grant| grant.id != slice.grant_id));
+        if let Some(slice) = unknown {
+            return Err(LedgerError::NoGrant(slice.grant_id.clone()));
         }
-        Ok(self.expire(now))
+        for slice in self.leases.swap_remove(index).slices {
+            for grant in self.grants.iter_mut().filter(|grant| grant.id == slice.grant_id) {
+                grant.leased -= slice.amount;
+                grant.available += slice.amount;
+                grant.assert_conserved();
+            }
+        }
+        let mut transfers = self.expire(now);
+        transfers.extend(self.repay(now));
+        Ok(transfers)
+    }
+
+    /// Pays debt from what is drawable now. Needed only where credits became drawable otherwise than by [`Self::grant`] and
+    /// [`Self::close_lease`]: when a grant's time comes while there is debt.
+    pub fn repay(&mut self, now: Timestamp) -> Vec<Transfer> {
+        let paid = self.draw(self.debt.min(self.drawable(now)), now, |grant, amount| grant.repaid += amount);
+        self.debt -= paid.iter().map(|slice| slice.amount).sum::<Micros>();
+        paid.iter().map(|slice| transfer(TransferKind::Repay, Book::Grant, Book::Debt, Some(&slice.grant_id), slice.amount)).collect()
     }
 
     /// Takes `amount` at once, outside any lease: available credits first, the rest becomes debt. Used for cost above a hold
     /// and for captures whose lease is gone; it is never refused, because the service was already rendered.
     pub fn debit(&mut self, amount: Micros, now: Timestamp) -> Vec<Transfer> {
+        debug_assert!(amount >= 0, "a debit of {amount}");
+        let amount = amount.max(0);
         let covered = self.draw(amount.min(self.drawable(now)), now, |grant, amount| grant.spent += amount);
         let mut transfers: Vec<Transfer> = covered
             .iter()
@@ -301,7 +338,8 @@ impl Wallet {
         transfers
     }
 
-    /// Takes back what is unspent and unleased of a grant, up to `amount`; answers with what was taken.
+    /// Takes back what is unspent and unleased of a grant, up to `amount`; answers with what was taken. Call [`Self::expire`]
+    /// first, or what should have expired by now is taken too.
     pub fn revoke(&mut self, grant_id: &str, amount: Micros) -> Result<Vec<Transfer>, LedgerError> {
         if amount <= 0 {
             return Err(LedgerError::NotPositive);
