@@ -1,1 +1,21 @@
-//! placeholder
+//! One file a table: the rows of Pixgate's database, as sea-orm entities.
+//!
+//! Times are microseconds since the Unix epoch, amounts are micros of a credit, JSON is text. Absent on purpose: rules and
+//! conversions (see `store` of the main crate), relations (nothing is joined through the ORM), and the schema itself
+//! (see the migration crate, which names its tables itself; a test compares the two).
+
+pub mod accounts;
+pub mod api_keys;
+pub mod audit_entries;
+pub mod grants;
+pub mod idempotency_records;
+pub mod lease_slices;
+pub mod leases;
+pub mod ledger_transfers;
+pub mod models;
+pub mod nodes;
+pub mod open_holds;
+pub mod sessions;
+pub mod upstreams;
+pub mod usage_records;
+pub mod wallets;

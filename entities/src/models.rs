@@ -1,0 +1,26 @@
+//! A model callers can name.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "models")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub kind: String,
+    pub display_name: String,
+    pub context_window: Option<i64>,
+    pub max_output_tokens: Option<i64>,
+    /// JSON list of `domain::pricing::Price`.
+    pub prices: String,
+    /// JSON list of `domain::catalog::Route`.
+    pub routes: String,
+    pub enabled: bool,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,10 @@
+//! The steps, oldest first. One file a subject.
+
+mod accounts;
+mod catalog;
+mod ledger;
+mod usage;
+
+use crate::Step;
+
+pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP];

@@ -1,0 +1,133 @@
+//! API keys. Their secrets are never here, only keyed digests.
+
+use pixgate_entities::api_keys::{Column, Entity, Model};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Db, StoreError, sql};
+use crate::domain::{
+    Timestamp,
+    api_key::{ApiKey, Digest},
+};
+
+/// [`StoreError::Conflict`] when the id or the digest exists.
+pub async fn insert(db: &Db, key: &ApiKey) -> Result<(), StoreError> {
+    let model = to_model(key)?;
+    db.within(async {
+        model.into_active_model().insert(db.write()).await?;
+        Ok(())
+    })
+    .await
+}
+
+pub async fn get(db: &Db, account_id: &str, id: &str) -> Result<Option<ApiKey>, StoreError> {
+    let query = Entity::find_by_id(id).filter(Column::AccountId.eq(account_id));
+    db.within(async { query.one(db.read()).await?.map(from_model).transpose() }).await
+}
+
+/// All keys of an account, newest first, revoked ones too.
+pub async fn list_by_account(db: &Db, account_id: &str) -> Result<Vec<ApiKey>, StoreError> {
+    let query = Entity::find().filter(Column::AccountId.eq(account_id)).order_by_desc(Column::Id);
+    db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
+}
+
+/// Keys of all accounts, newest first, behind the one named `after`.
+pub async fn list(db: &Db, after: Option<&str>, limit: u64) -> Result<Vec<ApiKey>, StoreError> {
+    let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
+    if let Some(after) = after {
+        query = query.filter(Column::Id.lt(after));
+    }
+    db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
+}
+
+/// The owner of a key of any shape, by its digest.
+pub async fn find_account_by_digest(db: &Db, digest: &Digest) -> Result<Option<String>, StoreError> {
+    let query = Entity::find().select_only().column(Column::AccountId).filter(Column::Digest.eq(digest.to_vec()));
+    db.within(async { Ok(query.into_tuple().one(db.read()).await?) }).await
+}
+
+/// Writes the whole key. [`StoreError::NotFound`] when its account has no such key.
+pub async fn update(db: &Db, key: &ApiKey) -> Result<(), StoreError> {
+    let change = to_model(key)?.into_active_model().reset_all();
+    db.within(async {
+        let query =
+            Entity::update_many().set(change).filter(Column::Id.eq(key.id.as_str())).filter(Column::AccountId.eq(key.account_id.as_str()));
+        match query.exec(db.write()).await?.rows_affected {
+            0 => Err(StoreError::NotFound(format!("key {}", key.id))),
+            _ => Ok(()),
+        }
+    })
+    .await
+}
+
+/// Notes when keys were last used; earlier moments than known and unknown keys are passed over.
+pub async fn touch_last_used(db: &Db, uses: &[(String, Timestamp)]) -> Result<(), StoreError> {
+    let text = "UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)";
+    // In one order everywhere, so that two nodes never wait for each other.
+    let mut uses: Vec<&(String, Timestamp)> = uses.iter().collect();
+    uses.sort();
+    db.within(async {
+        let transaction = db.begin().await?;
+        for (id, used_at) in uses {
+            sql::execute(&transaction, text, [(*used_at).into(), id.as_str().into()]).await?;
+        }
+        Ok(transaction.commit().await?)
+    })
+    .await
+}
+
+fn to_model(key: &ApiKey) -> Result<Model, StoreError> {
+    Ok(Model {
+        id: key.id.clone(),
+        account_id: key.account_id.clone(),
+        title: key.title.clone(),
+        prefix: key.prefix.clone(),
+        last4: key.last4.clone(),
+        digest: key.digest.to_vec(),
+        pepper_version: key.pepper_version,
+        scopes: sql::to_json(&key.scopes)?,
+        models: optional_json(&key.models)?,
+        limits: sql::to_json(&key.limits)?,
+        budget: optional_json(&key.budget)?,
+        ip_allow: optional_json(&key.ip_allow)?,
+        expires_at: key.expires_at,
+        revoked_at: key.revoked_at,
+        rotated_from: key.rotated_from.clone(),
+        last_used_at: key.last_used_at,
+        created_at: key.created_at,
+    })
+}
+
+fn from_model(model: Model) -> Result<ApiKey, StoreError> {
+    Ok(ApiKey {
+        digest: digest(model.digest, "api_keys.digest")?,
+        scopes: sql::from_json(&model.scopes, "api_keys.scopes")?,
+        models: optional_value(model.models, "api_keys.models")?,
+        limits: sql::from_json(&model.limits, "api_keys.limits")?,
+        budget: optional_value(model.budget, "api_keys.budget")?,
+        ip_allow: optional_value(model.ip_allow, "api_keys.ip_allow")?,
+        id: model.id,
+        account_id: model.account_id,
+        title: model.title,
+        prefix: model.prefix,
+        last4: model.last4,
+        pepper_version: model.pepper_version,
+        expires_at: model.expires_at,
+        revoked_at: model.revoked_at,
+        rotated_from: model.rotated_from,
+        last_used_at: model.last_used_at,
+        created_at: model.created_at,
+    })
+}
+
+fn optional_json<T: Serialize>(value: &Option<T>) -> Result<Option<String>, StoreError> {
+    value.as_ref().map(sql::to_json).transpose()
+}
+
+fn optional_value<T: DeserializeOwned>(text: Option<String>, what: &str) -> Result<Option<T>, StoreError> {
+    text.map(|text| sql::from_json(&text, what)).transpose()
+}
+
+pub(super) fn digest(bytes: Vec<u8>, what: &str) -> Result<Digest, StoreError> {
+    Digest::try_from(bytes).map_err(|bytes| StoreError::Corrupt(format!("{what} has {} bytes", bytes.len())))
+}
