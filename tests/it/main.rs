@@ -1,1 +1,30 @@
+//! Black-box tests over real sockets, one file an area. `support` starts the gateway and everything around it.
+//!
+//! Every test has its own server, port, data folder and database, and ends with `finish()`, which asserts that nothing is held,
+//! that every balance adds up and that no actor had to be restarted. Nothing here sleeps to wait.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail loudly, spawn their own tasks and read the switches of the suite"
+)]
+
+mod admin;
+mod architecture;
+mod bad_input;
+mod caller;
+mod charging;
+mod chat;
+mod completions;
+mod crash;
+mod credits;
+mod embeddings;
+mod faults;
+mod keys_and_limits;
+mod models;
+mod operations;
+mod routing;
+mod support;
