@@ -146,8 +146,8 @@ async fn over_the_concurrency_limit_a_call_is_refused_not_queued() {
 #[tokio::test]
 async fn an_exhausted_budget_is_402_until_its_period_ends() {
     let world = World::manual(|_| {}).await;
-    // Room for one hold of about 750, then for what the call really cost and nothing more.
-    let caller = keyed(&world, json!({"budget": {"micros": 800, "period": "day"}})).await;
+    // Room for one hold of about 730, which what the first call costs makes too small.
+    let caller = keyed(&world, json!({"budget": {"micros": 760, "period": "day"}})).await;
     caller.chat(MODEL, "Hi").await.expect(200);
     let refused = caller.chat(MODEL, "Hi").await;
     let error = refused.refused(402, "insufficient_credits");
