@@ -20,7 +20,7 @@ mod sql;
 mod tests;
 pub mod usage;
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, time::Duration};
 
 use pixgate_migration::{Migrator, MigratorTrait};
 use sea_orm::{
@@ -194,7 +194,7 @@ async fn open_sqlite(options: &Options, max_connections: u32, read_only: bool) -
     let cannot_open = |why: &dyn std::fmt::Display| StoreError::Unavailable(format!("cannot open {}: {why}", options.url));
     let parsed: SqliteConnectOptions = options.url.parse().map_err(|error| cannot_open(&error))?;
     let file = parsed.get_filename().to_owned();
-    if file == Path::new(":memory:") || options.url.contains("mode=memory") {
+    if options.url.contains(":memory:") || options.url.contains("mode=memory") {
         return Err(cannot_open(&"the database has to be a file, because several connections share it"));
     }
     if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
