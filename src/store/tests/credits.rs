@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::{
-    domain::ledger::{LedgerError, TransferKind},
-    store::{ledger::LeaseClose, ledger::LedgerFailure, sql},
+    domain::{
+        ledger::{LedgerError, TransferKind},
+        purse::Purse,
+    },
+    store::{ledger::LeaseClose, ledger::LedgerFailure, sql, usage},
 };
 
 #[tokio::test]
@@ -198,6 +201,123 @@ async fn nodes_that_lease_at_once_never_get_more_than_there_is() {
         assert_consistent(db).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn nodes_that_settle_the_same_wallets_do_not_block_each_other() {
+    with_db(async |db| {
+        let accounts: Vec<String> = (10..20).map(|index| format!("acct_{index}")).collect();
+        for id in &accounts {
+            new_account(db, id).await;
+        }
+        nodes::register(db, "node_b", "b", NOW, NOW + 60 * SECOND).await.unwrap();
+        let overruns = |node: &str, accounts: &mut dyn Iterator<Item = &String>| -> Vec<Arc<Capture>> {
+            let one = |account_id: &String| {
+                let usage = UsageRecord { account_id: account_id.clone(), ..usage_record(&format!("req_{node}_{account_id}"), 3) };
+                Arc::new(Capture { usage, allocations: vec![], overage: 3, idempotency: None })
+            };
+            accounts.map(one).collect()
+        };
+        let (there, back) = (overruns("a", &mut accounts.iter()), overruns("b", &mut accounts.iter().rev()));
+        let first = commit(db, Batch { captures: &there, ..batch() });
+        let second = commit(db, Batch { node_id: "node_b", captures: &back, ..batch() });
+        futures_util::future::join(first, second).await;
+        for id in &accounts {
+            assert_eq!(ledger::balance(db, id).await.unwrap().balance.debt_micros, 6);
+        }
+        assert_consistent(db).await;
+    })
+    .await;
+}
+
+/// Whatever the order of operations, no credit appears or vanishes, and calls never use more than there is.
+#[tokio::test]
+async fn a_random_walk_keeps_the_books() {
+    with_db(async |db| {
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut roll = |sides: i64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            i64::try_from(random >> 33).unwrap() % sides
+        };
+        let (mut now, mut generation, mut purse) = (NOW, 0, Purse::default());
+        let (mut node, mut lease_id) = (NODE.to_owned(), Arc::<str>::from("lease_0"));
+        for step in 0..400 {
+            now += roll(5);
+            match roll(10) {
+                0 | 1 => {
+                    let expires_at = (roll(2) == 0).then(|| now + roll(60));
+                    let priority = i32::try_from(roll(3)).unwrap();
+                    let new = NewGrant { expires_at, priority, ..new_grant(&format!("g{step}"), 1 + roll(200)) };
+                    ledger::grant(db, ACCOUNT, new, now).await.unwrap();
+                }
+                2 => {
+                    let grants = ledger::grants_of(db, ACCOUNT).await.unwrap();
+                    let Some(row) = grants.get(usize::try_from(roll(4)).unwrap()) else { continue };
+                    ledger::revoke(db, ACCOUNT, &row.grant.id, 1 + roll(50), "test", "test", now).await.unwrap();
+                }
+                3 => {
+                    ledger::expire_grants(db, now, 10).await.unwrap();
+                }
+                4 if roll(2) == 0 => {
+                    let close = [LeaseClose { account_id: ACCOUNT.to_owned(), lease_id: lease_id.to_string() }];
+                    commit(db, Batch { node_id: &node, lease_closes: &close, now, ..batch() }).await;
+                    (generation, purse) = (generation + 1, Purse::default());
+                    lease_id = format!("lease_{generation}").into();
+                }
+                4 => {
+                    nodes::fence(db, &node, now).await.unwrap();
+                    (generation, purse) = (generation + 1, Purse::default());
+                    (node, lease_id) = (format!("node_{generation}"), format!("lease_{generation}").into());
+                    nodes::register(db, &node, "a", now, now + SECOND).await.unwrap();
+                    let late = capture(&format!("req_{step}"), "lease_gone", "g_gone", roll(30));
+                    ledger::commit_late(db, &[late], now).await.unwrap();
+                }
+                5 | 6 => {
+                    let (need, want) = (roll(20), roll(120));
+                    let request = LeaseRequest { account_id: ACCOUNT, node_id: &node, lease_id: &lease_id, need, want, now };
+                    match ledger::lease(db, &request).await {
+                        Ok(granted) => purse.add(&lease_id, granted.slices),
+                        Err(LedgerFailure::Refused(_)) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                _ => {
+                    let Some(allocations) = purse.hold(1 + roll(15), now) else { continue };
+                    let overage = if roll(4) == 0 { roll(8) } else { 0 };
+                    let held: Micros = allocations.iter().map(|part| part.amount).sum();
+                    let usage = usage_record(&format!("req_{step}"), held + overage);
+                    let call = Arc::new(Capture { usage, allocations, overage, idempotency: None });
+                    commit(db, Batch { node_id: &node, captures: &[call], now, ..batch() }).await;
+                }
+            }
+            balance(db).await;
+            if step % 20 == 0 {
+                assert_consistent(db).await;
+            }
+        }
+        nodes::fence(db, &node, now).await.unwrap();
+        assert_consistent(db).await;
+        assert_eq!(ledger::balance(db, ACCOUNT).await.unwrap().open_leases, []);
+        let calls = usage::totals(db, ACCOUNT).await.unwrap().calls;
+        assert!(calls > 50, "only {calls} calls were made");
+    })
+    .await;
+}
+
+/// Callers may move these futures between threads.
+#[test]
+fn operations_are_send() {
+    fn assert_send<T: Send>(_: impl FnOnce(&'static Db) -> T) {}
+    assert_send(|db| async move {
+        let batch = batch();
+        ledger::commit(db, &batch).await
+    });
+    assert_send(|db| ledger::commit_late(db, &[], NOW));
+    assert_send(|db| ledger::grant(db, ACCOUNT, new_grant("g1", 1), NOW));
+    assert_send(|db| take(db, "l1", 1, 1));
+    assert_send(|db| nodes::fence(db, NODE, NOW));
+    assert_send(ledger::check);
+    assert_send(|db| accounts::list(db, None, None, 1));
 }
 
 #[tokio::test]

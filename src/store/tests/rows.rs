@@ -328,6 +328,7 @@ async fn keys_are_kept_whole_and_belong_to_one_account() {
         assert!(matches!(keys::insert(db, &ApiKey { id: "key_2".to_owned(), ..key.clone() }).await, Err(StoreError::Conflict(_))));
         assert_eq!(keys::get(db, ACCOUNT, "key_1").await.unwrap().as_ref(), Some(&key));
         assert_eq!(keys::get(db, "acct_2", "key_1").await.unwrap(), None);
+        assert_eq!(keys::find_by_id(db, "key_1").await.unwrap().as_ref(), Some(&key));
         assert_eq!(keys::find_account_by_digest(db, &[7; 32]).await.unwrap().as_deref(), Some(ACCOUNT));
         assert_eq!(keys::find_account_by_digest(db, &[8; 32]).await.unwrap(), None);
         (key.models, key.budget, key.ip_allow, key.revoked_at) = (None, None, None, Some(NOW + 1));
