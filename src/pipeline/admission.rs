@@ -13,7 +13,7 @@ use crate::{
         detached,
     },
     dialect::openai::{Endpoint, Request},
-    domain::{Timestamp, api_key::Scope, refusal::Refusal},
+    domain::{Timestamp, refusal::Refusal},
 };
 
 /// Larger texts are counted away from the worker thread.

@@ -209,7 +209,7 @@ async fn finish(
     let parsed = openai::Answer::parse(call.endpoint, &body).map_err(|garbage| CallError::Upstream(Failure::Garbage(garbage.0)))?;
     let metered = metering::meter(&call, parsed.usage, || parsed.produced_tokens());
     let ending = Ending { answer_id: parsed.id.as_deref().map(str::to_owned), ..ending };
-    let body = openai::with_cost(&body, &parsed, metered.cost_micros, &metered.quantities);
+    let body = openai::answer::with_cost(&body, &parsed, metered.cost_micros, &metered.quantities);
     facts.cost_micros = Some(metered.cost_micros);
     let kept = call.idempotency.is_some().then(|| Kept { content_type: "application/json", body: Some(body.clone()) });
     settlement::capture(pipeline, call, metered, ending, kept).await.map_err(CallError::NotDurable)?;

@@ -40,6 +40,8 @@ pub struct Opening {
     ready: Bytes,
     /// The end mark came with the first content.
     ended: bool,
+    /// The stream failed in the same read that brought its first content.
+    failed: Option<String>,
     permit: Option<OwnedSemaphorePermit>,
     started_at: Timestamp,
 }
@@ -61,6 +63,7 @@ impl Opening {
         let mut body = answer.body;
         let mut ready = BytesMut::new();
         let mut ended = false;
+        let mut failed = None;
         while !ended && !reader.meter.has_content() {
             match body.next().await {
                 Some(chunk) => reader.decoder.push(chunk?),
@@ -85,13 +88,14 @@ impl Opening {
                 Pass::Ended => ended = true,
                 Pass::Failed(message) if reader.meter.has_content() => {
                     // Content came with the same read: it is delivered, then the stream fails.
-                    return Ok(Self { body: Body::failed(Failure::BrokenOff(message)), decoder: reader.decoder, meter: reader.meter, ready: ready.freeze(), ended: false, permit, started_at });
+                    failed = Some(message);
+                    break;
                 }
                 Pass::Failed(message) => return Err(Failure::Garbage(message)),
             }
         }
         pipeline.metrics.stage(Stage::UpstreamFirstByte, elapsed(started_at, pipeline.clock.now()));
-        Ok(Self { body, decoder: reader.decoder, meter: reader.meter, ready: ready.freeze(), ended, permit, started_at })
+        Ok(Self { body, decoder: reader.decoder, meter: reader.meter, ready: ready.freeze(), ended, failed, permit, started_at })
     }
 }
 
@@ -173,7 +177,7 @@ struct Running {
 
 enum State {
     /// Bytes of the opening wait to be sent.
-    Opened { ready: Bytes, ended: bool },
+    Opened { ready: Bytes, then: Box<State> },
     Relaying,
     Settling,
     Failing { message: String, outcome: Outcome, code: &'static str },
@@ -189,10 +193,15 @@ impl Relay {
     pub(super) fn new(pipeline: Rc<Pipeline>, call: Admitted, gate: Arc<Gate>, opening: Opening, ending: Ending) -> Self {
         let cut = Box::pin(pipeline.drain.is_cut());
         let transcript = call.idempotency.is_some().then(BytesMut::new);
-        let Opening { body, decoder, meter, ready, ended, permit, started_at } = opening;
+        let Opening { body, decoder, meter, ready, ended, failed, permit, started_at } = opening;
+        let then = match failed {
+            Some(message) => interrupted(format!("the upstream broke off: {message}"), "upstream_error"),
+            None if ended => State::Settling,
+            None => State::Relaying,
+        };
         let reader = Reader { decoder, meter };
         let running = Running { pipeline, call, gate, body, reader, ending, transcript, _permit: permit, started_at };
-        Self { running: Some((running, State::Opened { ready, ended })), cut }
+        Self { running: Some((running, State::Opened { ready, then: Box::new(then) })), cut }
     }
 
     /// The next bytes to send; `None` at the end.
@@ -200,9 +209,9 @@ impl Relay {
         loop {
             let (running, state) = self.running.as_mut()?;
             match state {
-                State::Opened { ready, ended } => {
+                State::Opened { ready, then } => {
                     let bytes = std::mem::take(ready);
-                    *state = if *ended { State::Settling } else { State::Relaying };
+                    *state = std::mem::replace(then, State::Relaying);
                     if !bytes.is_empty() {
                         return Some(running.sent(bytes));
                     }
@@ -244,6 +253,10 @@ impl Drop for Relay {
     }
 }
 
+fn interrupted(message: String, code: &'static str) -> State {
+    State::Failing { message, outcome: Outcome::UpstreamInterrupted, code }
+}
+
 impl Running {
     /// Keeps a copy of what is sent, while it is small enough to be replayed.
     fn sent(&mut self, bytes: Bytes) -> Bytes {
@@ -258,7 +271,6 @@ impl Running {
     }
 
     fn relay(&mut self, chunk: Option<Result<Bytes, Failure>>) -> (Bytes, Option<State>) {
-        let interrupted = |message: String, code| State::Failing { message, outcome: Outcome::UpstreamInterrupted, code };
         let ended = match chunk {
             Some(Ok(chunk)) => {
                 self.reader.decoder.push(chunk);
@@ -318,7 +330,11 @@ impl Running {
 
     /// The caller left: waits a moment for the upstream's report, then settles what was produced.
     async fn abandoned(mut self, state: State) {
-        let mut ended = matches!(state, State::Settling | State::Opened { ended: true, .. });
+        let state = match state {
+            State::Opened { then, .. } => *then,
+            state => state,
+        };
+        let mut ended = !matches!(state, State::Relaying);
         let drain = async {
             while !ended && let Some(Ok(chunk)) = self.body.next().await {
                 self.reader.decoder.push(chunk);

@@ -4,6 +4,7 @@
 //! and the caller's own headers, of which none is forwarded.
 
 mod body;
+mod connector;
 pub mod echo;
 pub mod http;
 pub mod openai;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use body::Body;
 use bytes::Bytes;
+pub use connector::{Connector, Target};
 pub use echo::Echo;
 use futures_util::future::LocalBoxFuture;
 pub use http::HttpClient;
