@@ -183,8 +183,8 @@ static EXISTING: sql::InList = sql::InList::new("SELECT id FROM usage_records WH
 /// Those of `ids` whose end is recorded; `unknown` is not an end.
 pub(super) async fn existing(connection: &impl ConnectionTrait, ids: &[&str]) -> Result<HashSet<String>, StoreError> {
     let mut found = HashSet::new();
-    for (text, chunk) in EXISTING.chunks(ids) {
-        for row in sql::all(connection, text, chunk.iter().map(|id| (*id).into()).collect::<Vec<_>>()).await? {
+    for (text, values) in EXISTING.statements(connection.get_database_backend(), ids) {
+        for row in sql::all(connection, text, values).await? {
             found.insert(row.try_get_by_index(0)?);
         }
     }
@@ -194,8 +194,8 @@ pub(super) async fn existing(connection: &impl ConnectionTrait, ids: &[&str]) ->
 static DELETE_UNKNOWN: sql::InList = sql::InList::new("DELETE FROM usage_records WHERE outcome = 'unknown' AND id IN");
 
 pub(super) async fn delete_unknown(connection: &impl ConnectionTrait, ids: &[&str]) -> Result<(), StoreError> {
-    for (text, chunk) in DELETE_UNKNOWN.chunks(ids) {
-        sql::execute(connection, text, chunk.iter().map(|id| (*id).into()).collect::<Vec<_>>()).await?;
+    for (text, values) in DELETE_UNKNOWN.statements(connection.get_database_backend(), ids) {
+        sql::execute(connection, text, values).await?;
     }
     Ok(())
 }
