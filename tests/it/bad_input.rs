@@ -313,8 +313,14 @@ async fn admin_routes_refuse_bad_bodies_the_same_way() {
         ("/admin/v1/upstreams", json!({"name": "x", "provider": "nonsense", "base_url": "http://127.0.0.1:1/v1"})),
         ("/admin/v1/upstreams", json!({"name": "x", "provider": "openai", "base_url": "file:///etc/passwd"})),
         ("/admin/v1/models", json!({"id": "x"})),
-        ("/admin/v1/models", json!({"id": "x", "kind": "chat", "display_name": "x", "prices": [{"unit": "input_token", "micros": -1, "per": 1}], "routes": []})),
-        ("/admin/v1/models", json!({"id": "x", "kind": "chat", "display_name": "x", "prices": [{"unit": "input_token", "micros": 1, "per": 0}], "routes": []})),
+        (
+            "/admin/v1/models",
+            json!({"id": "x", "kind": "chat", "display_name": "x", "prices": [{"unit": "input_token", "micros": -1, "per": 1}], "routes": []}),
+        ),
+        (
+            "/admin/v1/models",
+            json!({"id": "x", "kind": "chat", "display_name": "x", "prices": [{"unit": "input_token", "micros": 1, "per": 0}], "routes": []}),
+        ),
     ];
     for (path, body) in cases {
         let answer = admin.post(path, &body).await;

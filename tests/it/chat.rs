@@ -221,7 +221,8 @@ async fn a_stream_without_done_ends_well_if_it_said_why_it_finished() {
 async fn streamed_tool_calls_pass() {
     let world = World::new().await;
     let delta = |delta: Value| json!({"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]});
-    let call = delta(json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}]}));
+    let call =
+        delta(json!({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": ""}}]}));
     let arguments = delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"at\":1}"}}]}));
     let reply = Reply::stream().role().event(&call).event(&arguments).finish().usage(10, 5).done();
     world.upstream.next(UPSTREAM_MODEL, [reply]);

@@ -15,9 +15,7 @@ async fn plain_and_streamed() {
     let world = World::new().await;
     let choice = json!([{"text": "one two three", "index": 0, "finish_reason": "length", "logprobs": null}]);
     let plain = json!({"id": "cmpl-1", "object": "text_completion", "model": "m", "choices": choice, "usage": usage(4, 3)});
-    let chunk = |text: &str, reason: Option<&str>| {
-        json!({"id": "cmpl-2", "object": "text_completion", "choices": [{"text": text, "index": 0, "finish_reason": reason}]})
-    };
+    let chunk = |text: &str, reason: Option<&str>| json!({"id": "cmpl-2", "object": "text_completion", "choices": [{"text": text, "index": 0, "finish_reason": reason}]});
     let stream = Reply::stream().event(&chunk("one ", None)).event(&chunk("two", None)).event(&chunk("", Some("stop")));
     let without_usage = stream.clone().done();
     world.upstream.next(UPSTREAM_MODEL, [Reply::ok(&plain), stream.usage(4, 2).done(), without_usage]);

@@ -141,7 +141,8 @@ async fn a_grant_without_idempotency_key_or_with_a_bad_amount_is_400() {
     world.app.admin.caller.post(&path, &json!({"amount_micros": 5, "reason": "test"})).await.refused(400, "invalid_request");
     let bad = [json!(0), json!(-5), json!(1.5), json!("5"), json!(null), json!(9_223_372_036_854_775_807_i64), json!(1e30)];
     for (index, amount) in bad.iter().enumerate() {
-        let answer = world.app.admin.grant_as(&world.account, &format!("bad-{index}"), &json!({"amount_micros": amount, "reason": "test"})).await;
+        let answer =
+            world.app.admin.grant_as(&world.account, &format!("bad-{index}"), &json!({"amount_micros": amount, "reason": "test"})).await;
         assert_eq!(answer.status, 400, "{amount}: {}", answer.text);
     }
     assert_eq!(world.app.admin.balance(&world.account).await.granted, CREDITS);

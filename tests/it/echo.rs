@@ -33,7 +33,8 @@ async fn answers_with_the_last_user_message() {
 
     let transcript = world.caller.chat_stream("pixgate/echo", "one two three").await.finish().await.ended_well();
     assert_eq!(transcript.text(), "one two three");
-    let words = transcript.chunks.iter().filter(|chunk| chunk["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()));
+    let words =
+        transcript.chunks.iter().filter(|chunk| chunk["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()));
     assert_eq!(words.count(), 3, "word by word");
 
     let completion = world.caller.post("/v1/completions", &json!({"model": "pixgate/echo", "prompt": "said once"})).await;
@@ -47,7 +48,8 @@ async fn chunks_makes_exactly_that_many_content_deltas() {
     for chunks in [1, 2, 7, 40] {
         let body = streamed(echo("one two three", &json!({"chunks": chunks.to_string(), "delay_ms": "1"})));
         let transcript = world.caller.stream(PATH, &body).await.finish().await.ended_well();
-        let deltas = transcript.chunks.iter().filter(|chunk| chunk["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()));
+        let deltas =
+            transcript.chunks.iter().filter(|chunk| chunk["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()));
         assert_eq!(deltas.count(), chunks);
     }
     world.finish().await;

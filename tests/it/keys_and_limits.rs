@@ -189,7 +189,8 @@ async fn scopes_separate_calling_from_administering() {
     let account_only = keyed(&world, json!({"scopes": ["account"]})).await;
     assert_eq!(account_only.chat(MODEL, "Hi").await.status, 403);
     assert_eq!(world.caller.get("/admin/v1/accounts").await.status, 403, "an inference key is no admin");
-    for (method, path) in [(Method::GET, "/admin/v1/ledger/check"), (Method::GET, "/admin/v1/actors"), (Method::POST, "/admin/v1/accounts")] {
+    for (method, path) in [(Method::GET, "/admin/v1/ledger/check"), (Method::GET, "/admin/v1/actors"), (Method::POST, "/admin/v1/accounts")]
+    {
         let request = world.caller.anonymous(method.clone(), path).json(&json!({"email": "x@example.com"}));
         assert_eq!(Answer::of(request).await.status, 401, "{method} {path}");
         assert_eq!(Answer::of(account_only.request(method.clone(), path).json(&json!({"email": "x@example.com"}))).await.status, 403);
@@ -326,7 +327,8 @@ async fn whatever_is_wrong_with_a_key_looks_the_same() {
         String::from_utf8(bytes).unwrap()
     };
     let long = "k".repeat(4_000);
-    let keys = ["x", "px_live_", "sk-proj-1234567890", &long, &damaged(good.len() - 1), &damaged(25), &damaged(10), &good[..good.len() - 1]];
+    let keys =
+        ["x", "px_live_", "sk-proj-1234567890", &long, &damaged(good.len() - 1), &damaged(25), &damaged(10), &good[..good.len() - 1]];
     let mut messages = Vec::new();
     for key in keys {
         let refused = world.caller.with_key(key).chat(MODEL, "Hi").await;

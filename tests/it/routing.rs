@@ -13,9 +13,7 @@ use crate::support::{
 /// A model with these routes: (upstream, upstream model, weight, priority).
 async fn routed(world: &World, id: &str, routes: &[(&str, &str, u32, i32)]) {
     let mut body = model(id, "unused");
-    let route = |(upstream, name, weight, priority): &(&str, &str, u32, i32)| {
-        json!({"upstream": upstream, "upstream_model": name, "weight": weight, "priority": priority})
-    };
+    let route = |(upstream, name, weight, priority): &(&str, &str, u32, i32)| json!({"upstream": upstream, "upstream_model": name, "weight": weight, "priority": priority});
     body["routes"] = routes.iter().map(route).collect::<Vec<Value>>().into();
     world.app.admin.create_model(&body).await;
 }

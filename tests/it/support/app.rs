@@ -7,7 +7,7 @@ use std::{
 };
 
 use pixgate::{
-    app::{Application, Stopper},
+    app::Application,
     clock::{Clock, Hand},
     config::Settings,
     telemetry::redact::Secret,
@@ -39,7 +39,7 @@ pub struct TestApp {
 }
 
 struct Running {
-    stopper: Stopper,
+    stop: oneshot::Sender<Duration>,
     thread: JoinHandle<Result<(), String>>,
 }
 
@@ -94,18 +94,7 @@ impl TestApp {
 
     async fn stop(&mut self) {
         let running = self.running.take().expect("a running application");
-        running.stopper.stop(STOP_DEADLINE);
-        until("the application ends", || running.thread.is_finished()).await;
-        running.thread.join().expect("no panic").expect("a clean end");
-    }
-
-    /// Starts an orderly shutdown and does not wait for its end.
-    pub fn begin_stop(&self, deadline: Duration) {
-        self.running.as_ref().expect("a running application").stopper.stop(deadline);
-    }
-
-    pub async fn stopped(mut self) {
-        let running = self.running.take().expect("a running application");
+        let _ = running.stop.send(STOP_DEADLINE);
         until("the application ends", || running.thread.is_finished()).await;
         running.thread.join().expect("no panic").expect("a clean end");
     }
@@ -127,7 +116,7 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         // A failed test: end the server, so that its database can go; nobody waits for open streams.
         if let Some(running) = self.running.take() {
-            running.stopper.stop(Duration::ZERO);
+            let _ = running.stop.send(Duration::ZERO);
             let _ = running.thread.join();
         }
     }
@@ -135,15 +124,22 @@ impl Drop for TestApp {
 
 async fn run(settings: Settings, listener: TcpListener, clock: Clock) -> Running {
     let (started, is_started) = oneshot::channel();
+    let (stop, must_stop) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         actix::System::new().block_on(async move {
             let application = Application::build(settings, listener, clock).await.map_err(|error| error.to_string())?;
-            let _ = started.send(application.stopper());
+            let stopper = application.stopper();
+            actix::spawn(async move {
+                if let Ok(drain_limit) = must_stop.await {
+                    stopper.stop_within(drain_limit).await;
+                }
+            });
+            let _ = started.send(());
             application.run().await.map_err(|error| error.to_string())
         })
     });
     match is_started.await {
-        Ok(stopper) => Running { stopper, thread },
+        Ok(()) => Running { stop, thread },
         Err(_) => panic!("the application does not start: {:?}", thread.join()),
     }
 }

@@ -73,7 +73,8 @@ impl Caller {
         let request = headers.iter().fold(self.request(Method::POST, path), |request, (name, value)| request.header(*name, *value));
         let response = request.json(body).send().await.expect("an answer");
         let status = response.status().as_u16();
-        let is_stream = response.headers().get("content-type").is_some_and(|value| value.to_str().unwrap().starts_with("text/event-stream"));
+        let is_stream =
+            response.headers().get("content-type").is_some_and(|value| value.to_str().unwrap().starts_with("text/event-stream"));
         if status != 200 || !is_stream {
             panic!("expected a stream, got {status}: {}", response.text().await.unwrap_or_default());
         }
