@@ -66,6 +66,9 @@ pub enum Commit {
 
 /// Writes a batch, all or nothing. After [`StoreError::Unavailable`] or [`StoreError::Conflict`] the batch may have been committed:
 /// repeat it with `retry`.
+///
+/// A node writes one batch at a time, and none before the one ahead of it is known to be written: folding relies on the captures of
+/// one lease becoming visible in the order of their numbers.
 pub async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Commit, StoreError> {
     db.within(async {
         let transaction = db.begin().await?;
