@@ -5,6 +5,7 @@
 pub mod account;
 mod carry;
 pub mod catalog;
+pub mod detached;
 pub mod directory;
 pub mod journal;
 pub mod supervision;

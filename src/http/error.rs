@@ -88,10 +88,11 @@ impl ApiError {
             // Official SDKs obey it: asking again changes nothing.
             response.insert_header(("x-should-retry", "false"));
         }
+        let mut response = response.body(self.body(request_id).to_bytes());
         if let Some(rate) = &self.rate {
             headers::insert_rate(response.headers_mut(), rate);
         }
-        response.body(self.body(request_id).to_bytes())
+        response
     }
 }
 

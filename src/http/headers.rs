@@ -71,12 +71,12 @@ impl CallerReader {
 
 fn key_text(request: &HttpRequest) -> Result<&str, Refusal> {
     let mut found: Option<&str> = None;
-    let mut take = |text: &'_ str| -> Result<(), Refusal> { if text.is_empty() { Err(NO_KEY) } else { Ok(()) } };
+    let present = |text: &str| { if text.is_empty() { Err(NO_KEY) } else { Ok(()) } };
     let headers = request.headers();
     for name in ["x-api-key", "api-key", "x-goog-api-key"] {
         if let Some(value) = headers.get(name) {
             let text = value.to_str().map_err(|_| MALFORMED)?.trim();
-            take(text)?;
+            present(text)?;
             if found.is_some_and(|earlier| earlier != text) {
                 return Err(CONFLICTING);
             }

@@ -16,6 +16,7 @@ pub use answer::{Answer, Garbage};
 pub use errors::{ErrorBody, error_event, parse_upstream_error};
 pub use request::{Invalid, Request};
 pub use stream::{Step, StreamMeter};
+pub use usage::credits as credits_text;
 
 use serde_json::value::RawValue;
 

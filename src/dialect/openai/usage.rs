@@ -150,7 +150,7 @@ fn made(endpoint: Endpoint, quantities: &Quantities) -> String {
 }
 
 /// Micros as exact decimal credits: 12 is `0.000012`.
-pub(super) fn credits(micros: Micros) -> String {
+pub fn credits(micros: Micros) -> String {
     let sign = if micros < 0 { "-" } else { "" };
     let (whole, fraction) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
     if fraction == 0 {

@@ -180,8 +180,8 @@ async fn insert_holds(connection: &impl ConnectionTrait, node_id: &str, holds: &
 static DELETE_HOLDS: sql::InList = sql::InList::new("DELETE FROM open_holds WHERE id IN");
 
 async fn delete_holds(connection: &impl ConnectionTrait, ids: &[String]) -> Result<(), StoreError> {
-    for (text, chunk) in DELETE_HOLDS.chunks(ids) {
-        sql::execute(connection, text, chunk.iter().map(|id| id.as_str().into()).collect::<Vec<_>>()).await?;
+    for (text, values) in DELETE_HOLDS.statements(connection.get_database_backend(), ids) {
+        sql::execute(connection, text, values).await?;
     }
     Ok(())
 }
