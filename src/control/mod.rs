@@ -1,15 +1,39 @@
 //! The control plane: use cases of admins and owners, one file an area. Each checks its input, writes the store, has the actors
 //! take note, and leaves an audit entry.
 //!
+//! Inputs read themselves from JSON, because they are the same wherever they come from. A write goes to its end although its caller
+//! leaves ([`Control::to_the_end`]): what the store holds and what the actors know must not part.
+//!
 //! Absent on purpose: HTTP (see `http::admin`), SQL (see `store`), paid calls (see `pipeline`).
 
+pub mod accounts;
+pub mod audit;
+pub mod bootstrap;
+pub mod catalog;
+pub mod check;
+pub mod credits;
+pub mod input;
+pub mod keys;
+pub mod node;
+pub mod page;
+pub mod usage;
+
+use std::time::Duration;
+
+pub use self::{
+    input::{Moment, given},
+    page::{Page, PageRequest},
+};
 use crate::{
-    actors::{catalog::CatalogClient, directory::Accounts, journal::JournalClient, supervision::ActorTree},
+    actors::{catalog::CatalogClient, directory::Accounts, journal::JournalClient, supervision::ActorTree, to_the_end},
     clock::Clock,
-    domain::{key_hash::KeyHasher, refusal::Refusal},
-    store::{Db, StoreError, ledger::LedgerFailure, seal::Sealer},
+    domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal},
+    store::{Db, Durability, StoreError, ledger::LedgerFailure, seal::Sealer},
     upstream::Connector,
 };
+
+/// How long a report waits for what was handed to the journal before.
+const BARRIER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What use cases work with. Clones share everything.
 #[derive(Clone)]
@@ -24,6 +48,28 @@ pub struct Control {
     pub hasher: KeyHasher,
     /// For testing upstreams; calls use that of their own thread.
     pub connector: Connector,
+    pub node: NodeFacts,
+}
+
+/// What does not change while the process lives.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeFacts {
+    pub started_at: Timestamp,
+    pub durability: Durability,
+}
+
+impl Control {
+    /// Runs a use case to its end, also when its caller hangs up half-way.
+    pub async fn to_the_end<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, ControlError>
+    where
+        T: 'static,
+        F: Future<Output = Result<T, ControlError>> + 'static,
+    {
+        match to_the_end(work(self.clone())).await {
+            Ok(outcome) => outcome,
+            Err(lost) => Err(ControlError::Internal(lost.to_string())),
+        }
+    }
 }
 
 /// Who does something: the key of an admin, or the gateway itself.
@@ -31,6 +77,13 @@ pub struct Control {
 pub struct Actor {
     /// `key_…`, or `system`.
     pub id: String,
+}
+
+impl Actor {
+    /// The gateway itself.
+    pub fn system() -> Self {
+        Self { id: "system".to_owned() }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

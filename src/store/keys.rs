@@ -1,7 +1,7 @@
 //! API keys. Their secrets are never here, only keyed digests.
 
 use pixgate_entities::api_keys::{Column, Entity, Model};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Db, StoreError, sql};
@@ -51,12 +51,17 @@ pub async fn find_account_by_digest(db: &Db, digest: &Digest) -> Result<Option<S
     db.within(async { Ok(query.into_tuple().one(db.read()).await?) }).await
 }
 
-/// Writes the whole key. [`StoreError::NotFound`] when its account has no such key.
+/// Writes the whole key but for its last use. [`StoreError::NotFound`] when its account has no such key, or it is revoked: what was
+/// read before a revocation must not undo it.
 pub async fn update(db: &Db, key: &ApiKey) -> Result<(), StoreError> {
-    let change = to_model(key)?.into_active_model().reset_all();
+    let mut change = to_model(key)?.into_active_model().reset_all();
+    change.last_used_at = NotSet;
     db.within(async {
-        let query =
-            Entity::update_many().set(change).filter(Column::Id.eq(key.id.as_str())).filter(Column::AccountId.eq(key.account_id.as_str()));
+        let query = Entity::update_many()
+            .set(change)
+            .filter(Column::Id.eq(key.id.as_str()))
+            .filter(Column::AccountId.eq(key.account_id.as_str()))
+            .filter(Column::RevokedAt.is_null());
         match query.exec(db.write()).await?.rows_affected {
             0 => Err(StoreError::NotFound(format!("key {}", key.id))),
             _ => Ok(()),

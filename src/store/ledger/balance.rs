@@ -44,17 +44,23 @@ pub struct Entry {
     pub created_at: Timestamp,
 }
 
-/// The balance of an account, all of it from one snapshot.
+/// The balance of an account as booked, all of it from one snapshot.
 pub async fn balance(db: &Db, account_id: &str) -> Result<StoredBalance, StoreError> {
+    balance_at(db, account_id, Timestamp::MIN).await
+}
+
+/// As [`balance`], and what has run out by `now` counts as expired although no operation has booked it yet.
+pub async fn balance_at(db: &Db, account_id: &str, now: Timestamp) -> Result<StoredBalance, StoreError> {
     db.within(async {
         let snapshot = db.begin_snapshot().await?;
         let text = "SELECT w.debt_micros, w.overage_micros, \
             CAST(COALESCE(SUM(g.available_micros + g.leased_micros), 0) AS BIGINT), \
             CAST(COALESCE(SUM(g.amount_micros), 0) AS BIGINT), CAST(COALESCE(SUM(g.spent_micros), 0) AS BIGINT), \
-            CAST(COALESCE(SUM(g.expired_micros), 0) AS BIGINT), CAST(COALESCE(SUM(g.revoked_micros), 0) AS BIGINT) \
+            CAST(COALESCE(SUM(g.expired_micros), 0) AS BIGINT), CAST(COALESCE(SUM(g.revoked_micros), 0) AS BIGINT), \
+            CAST(COALESCE(SUM(CASE WHEN g.expires_at <= $2 THEN g.available_micros ELSE 0 END), 0) AS BIGINT) \
             FROM wallets w LEFT JOIN grants g ON g.account_id = w.account_id \
             WHERE w.account_id = $1 GROUP BY w.account_id, w.debt_micros, w.overage_micros";
-        let Some(sums) = sql::one(&snapshot, text, [account_id.into()]).await? else {
+        let Some(sums) = sql::one(&snapshot, text, [account_id.into(), now.into()]).await? else {
             return Err(StoreError::NotFound(format!("account {account_id}")));
         };
         let text = "SELECT l.id, l.node_id, \
@@ -85,13 +91,14 @@ pub async fn balance(db: &Db, account_id: &str) -> Result<StoredBalance, StoreEr
 
 fn sum_up(sums: &QueryResult, unfolded: Micros) -> Result<Balance, StoreError> {
     let micros = |index: usize| sums.try_get_by_index::<Micros>(index);
+    let lapsed = micros(7)?;
     Ok(Balance {
         debt_micros: micros(0)?,
-        available_micros: micros(2)? - unfolded,
+        available_micros: micros(2)? - unfolded - lapsed,
         held_micros: 0,
         granted_micros: micros(3)?,
         spent_micros: micros(4)? + unfolded + micros(1)?,
-        expired_micros: micros(5)?,
+        expired_micros: micros(5)? + lapsed,
         revoked_micros: micros(6)?,
     })
 }

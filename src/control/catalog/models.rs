@@ -1,0 +1,257 @@
+//! Models: what callers name, what it costs, and who serves it.
+
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{Control, ControlError, Model, PRIORITY_MAX, WEIGHT_MAX, builtin, publish};
+use crate::{
+    control::{
+        Actor, Page, PageRequest, audit, given,
+        input::{check_id, check_range, check_text},
+    },
+    domain::{
+        catalog::{ModelKind, Route, Upstream},
+        pricing::{self, Price},
+    },
+    store,
+};
+
+const ID_LENGTH_MAX: usize = 200;
+const DISPLAY_NAME_LENGTH_MAX: usize = 200;
+const TOKENS_MAX: u64 = 1_000_000_000;
+const ROUTES_MAX: usize = 100;
+
+/// A new model.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewModel {
+    /// What callers name. In paths `/` is written `%2F`.
+    #[schema(example = "openai/gpt-4o-mini", min_length = 1, max_length = 200)]
+    pub id: String,
+    pub kind: ModelKind,
+    /// The id when missing.
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub display_name: Option<String>,
+    /// Tokens of input and output together.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub context_window: Option<u64>,
+    /// The most a call may ask for; its worst case is held when it does not say.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub max_output_tokens: Option<u64>,
+    /// What is not named is free, but for cached and cache-write tokens (as input tokens) and reasoning tokens (as output tokens).
+    #[serde(default)]
+    pub prices: Vec<Price>,
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// True when missing.
+    #[serde(default)]
+    pub enabled: Option<bool>,
+}
+
+/// What to change of a model; fields that are missing stay. Calls that run keep the prices of their admission.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelPatch {
+    #[serde(default)]
+    pub kind: Option<ModelKind>,
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub display_name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u64>, minimum = 1)]
+    pub context_window: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u64>, minimum = 1)]
+    pub max_output_tokens: Option<Option<u64>>,
+    /// Replaces all prices.
+    #[serde(default)]
+    pub prices: Option<Vec<Price>>,
+    /// Replaces all routes.
+    #[serde(default)]
+    pub routes: Option<Vec<Route>>,
+    #[serde(default)]
+    pub enabled: Option<bool>,
+}
+
+pub async fn create_model(control: &Control, actor: &Actor, new: NewModel) -> Result<Model, ControlError> {
+    check_id("id", &new.id, ID_LENGTH_MAX)?;
+    let now = control.clock.now();
+    let mut model = Model {
+        display_name: new.id.clone(),
+        id: new.id,
+        kind: new.kind,
+        context_window: None,
+        max_output_tokens: None,
+        prices: Vec::new(),
+        routes: Vec::new(),
+        enabled: true,
+        created_at: now,
+        updated_at: now,
+    };
+    let wishes = ModelPatch {
+        kind: None,
+        display_name: new.display_name,
+        context_window: Some(new.context_window),
+        max_output_tokens: Some(new.max_output_tokens),
+        prices: Some(new.prices),
+        routes: Some(new.routes),
+        enabled: new.enabled,
+    };
+    apply(control, &mut model, wishes).await?;
+    store::catalog::insert_model(&control.db, &model).await?;
+    publish(control).await?;
+    audit::note(control, actor, "model.create", &model.id, describe(&model)).await;
+    Ok(model)
+}
+
+pub async fn get_model(control: &Control, id: &str) -> Result<Model, ControlError> {
+    store::catalog::get_model(&control.db, id).await?.ok_or_else(|| ControlError::NotFound(format!("model {id}")))
+}
+
+/// All models, by id, disabled ones too.
+pub async fn list_models(control: &Control, page: &PageRequest) -> Result<Page<Model>, ControlError> {
+    let catalog = store::catalog::load_all(&control.db).await?;
+    Ok(Page::of_all(catalog.models, page, |model| model.id.clone()))
+}
+
+pub async fn patch_model(control: &Control, actor: &Actor, id: &str, patch: ModelPatch) -> Result<Model, ControlError> {
+    let mut model = get_model(control, id).await?;
+    apply(control, &mut model, patch).await?;
+    model.updated_at = control.clock.now();
+    store::catalog::update_model(&control.db, &model).await?;
+    publish(control).await?;
+    audit::note(control, actor, "model.update", id, describe(&model)).await;
+    Ok(model)
+}
+
+pub async fn delete_model(control: &Control, actor: &Actor, id: &str) -> Result<(), ControlError> {
+    if builtin::is_builtin_model(id) {
+        return Err(ControlError::Conflict(format!("the model {id} is built in; disable it instead")));
+    }
+    if !store::catalog::delete_model(&control.db, id).await? {
+        return Err(ControlError::NotFound(format!("model {id}")));
+    }
+    publish(control).await?;
+    audit::note(control, actor, "model.delete", id, json!({})).await;
+    Ok(())
+}
+
+async fn apply(control: &Control, model: &mut Model, patch: ModelPatch) -> Result<(), ControlError> {
+    if let Some(kind) = patch.kind {
+        model.kind = kind;
+    }
+    if let Some(display_name) = patch.display_name {
+        check_text("display_name", &display_name, DISPLAY_NAME_LENGTH_MAX)?;
+        model.display_name = display_name;
+    }
+    if let Some(tokens) = patch.context_window {
+        model.context_window = check_tokens("context_window", tokens)?;
+    }
+    if let Some(tokens) = patch.max_output_tokens {
+        model.max_output_tokens = check_tokens("max_output_tokens", tokens)?;
+    }
+    if let Some(prices) = patch.prices {
+        pricing::validate(&prices).map_err(|error| ControlError::invalid("prices", error.to_string()))?;
+        model.prices = prices;
+    }
+    if let Some(routes) = patch.routes {
+        let catalog = store::catalog::load_all(&control.db).await?;
+        check_routes(&routes, &catalog.upstreams)?;
+        model.routes = routes;
+    }
+    if let Some(enabled) = patch.enabled {
+        model.enabled = enabled;
+    }
+    Ok(())
+}
+
+fn check_tokens(param: &str, tokens: Option<u64>) -> Result<Option<u64>, ControlError> {
+    if let Some(tokens) = tokens {
+        check_range(param, tokens, 1, TOKENS_MAX)?;
+    }
+    Ok(tokens)
+}
+
+fn check_routes(routes: &[Route], upstreams: &[Upstream]) -> Result<(), ControlError> {
+    if routes.len() > ROUTES_MAX {
+        return Err(ControlError::invalid("routes", format!("routes has {} entries; at most {ROUTES_MAX} are allowed", routes.len())));
+    }
+    for (index, route) in routes.iter().enumerate() {
+        let param = |field: &str| format!("routes[{index}].{field}");
+        if upstreams.iter().all(|upstream| upstream.name != route.upstream) {
+            let why = format!("routes[{index}] names the upstream '{}', which does not exist; create it first", route.upstream);
+            return Err(ControlError::invalid(&param("upstream"), why));
+        }
+        check_id(&param("upstream_model"), &route.upstream_model, ID_LENGTH_MAX)?;
+        check_range(&param("weight"), route.weight, 0, WEIGHT_MAX)?;
+        check_range(&param("priority"), route.priority, -PRIORITY_MAX, PRIORITY_MAX)?;
+        let target = |route: &Route| (route.upstream.clone(), route.upstream_model.clone());
+        if routes[..index].iter().any(|earlier| target(earlier) == target(route)) {
+            let why = format!("routes[{index}] repeats an earlier route to {} of {}", route.upstream_model, route.upstream);
+            return Err(ControlError::invalid(&param("upstream_model"), why));
+        }
+    }
+    Ok(())
+}
+
+fn describe(model: &Model) -> serde_json::Value {
+    json!({
+        "kind": model.kind,
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "prices": model.prices,
+        "routes": model.routes,
+        "enabled": model.enabled,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::{ProviderKind, Timeouts};
+
+    fn upstream(name: &str) -> Upstream {
+        Upstream {
+            name: name.to_owned(),
+            provider: ProviderKind::Echo,
+            base_url: String::new(),
+            sealed_api_key: Vec::new(),
+            weight: 1,
+            priority: 0,
+            max_concurrency: None,
+            timeouts: Timeouts::default(),
+            enabled: true,
+            created_at: 0,
+            updated_at: 0,
+        }
+    }
+
+    fn route(upstream: &str, upstream_model: &str) -> Route {
+        Route { upstream: upstream.to_owned(), upstream_model: upstream_model.to_owned(), weight: 1, priority: 0 }
+    }
+
+    #[track_caller]
+    fn check(routes: &[Route], refused: Option<&str>) {
+        let outcome = check_routes(routes, &[upstream("a"), upstream("b")]);
+        let param = outcome.err().map(|error| match error {
+            ControlError::Invalid { param, .. } => param.unwrap_or_default(),
+            other => panic!("{other}"),
+        });
+        assert_eq!(param.as_deref(), refused);
+    }
+
+    #[test]
+    fn routes_lead_somewhere_and_differ() {
+        check(&[], None);
+        check(&[route("a", "m"), route("b", "m"), route("a", "n")], None);
+        check(&[route("a", "m"), route("c", "m")], Some("routes[1].upstream"));
+        check(&[route("a", "")], Some("routes[0].upstream_model"));
+        check(&[route("a", "m"), route("a", "m")], Some("routes[1].upstream_model"));
+        check(&[Route { weight: WEIGHT_MAX + 1, ..route("a", "m") }], Some("routes[0].weight"));
+        check(&[Route { priority: i32::MIN, ..route("a", "m") }], Some("routes[0].priority"));
+    }
+}

@@ -1,0 +1,353 @@
+//! API keys: made, changed, replaced and ended. What is done here counts for the very next call.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{
+    Actor, Control, ControlError, Moment, Page, PageRequest, accounts, audit, given,
+    input::{check_future, check_id, check_range, check_text},
+};
+use crate::{
+    clock::fill_random,
+    domain::{
+        Micros, SECOND, Timestamp,
+        api_key::{self, Budget, KeyKind, SECRET_LENGTH, Scope},
+        quota::Limits,
+    },
+    store::{self, StoreError},
+    telemetry::redact::Secret,
+};
+
+pub use crate::domain::api_key::ApiKey;
+
+const TITLE_LENGTH_MAX: usize = 200;
+const MODEL_PATTERN_LENGTH_MAX: usize = 200;
+/// Entries of a key's list of models or of addresses.
+const LIST_MAX: usize = 200;
+const BUDGET_MICROS_MAX: Micros = 1_000_000_000_000_000_000;
+/// Characters of a key that stay visible: its prefix and a few of the locator, none of the secret.
+const VISIBLE_LENGTH: usize = 14;
+const GRACE_SECONDS_DEFAULT: i64 = 86_400;
+const GRACE_SECONDS_MAX: i64 = 604_800;
+/// There has been one pepper so far.
+pub(super) const PEPPER_VERSION: i32 = 1;
+
+/// A new key.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    #[schema(example = "laptop", min_length = 1, max_length = 200)]
+    pub title: String,
+    /// `["inference"]` when missing.
+    #[serde(default)]
+    pub scopes: Option<Vec<Scope>>,
+    /// Models the key may use; an entry ending in `*` allows a prefix. Missing or null allows all.
+    #[serde(default)]
+    #[schema(example = json!(["openai/*", "pixgate/echo"]))]
+    pub models: Option<Vec<String>>,
+    #[serde(default)]
+    pub limits: Option<Limits>,
+    #[serde(default)]
+    pub budget: Option<Budget>,
+    /// Addresses and networks the key may be used from. Missing or null allows all.
+    #[serde(default)]
+    #[schema(example = json!(["203.0.113.0/24", "2001:db8::1"]))]
+    pub ip_allow: Option<Vec<String>>,
+    #[serde(default)]
+    pub expires_at: Option<Moment>,
+}
+
+/// What to change of a key; fields that are missing stay.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPatch {
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 200)]
+    pub title: Option<String>,
+    #[serde(default)]
+    pub scopes: Option<Vec<Scope>>,
+    /// Null allows all models.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub models: Option<Option<Vec<String>>>,
+    /// Replaces all limits of the key; null takes them away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Limits>)]
+    pub limits: Option<Option<Limits>>,
+    /// Null takes the budget away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Budget>)]
+    pub budget: Option<Option<Budget>>,
+    /// Null allows all addresses.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub ip_allow: Option<Option<Vec<String>>>,
+    /// Null takes the expiry away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Moment>)]
+    pub expires_at: Option<Option<Moment>>,
+}
+
+/// How to replace a key.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// How long the old key goes on working; a day when missing.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 604_800, default = 86_400)]
+    pub grace_seconds: Option<i64>,
+}
+
+/// A key whose whole text is known, once.
+#[derive(Debug, Clone)]
+pub struct CreatedKey {
+    pub key: ApiKey,
+    pub text: Secret,
+}
+
+pub async fn create(control: &Control, actor: &Actor, account_id: &str, new: NewKey) -> Result<CreatedKey, ControlError> {
+    let account = accounts::get(control, account_id).await?;
+    let now = control.clock.now();
+    let mut key = ApiKey {
+        id: control.clock.new_id("key"),
+        account_id: account.id,
+        title: String::new(),
+        prefix: String::new(),
+        last4: String::new(),
+        digest: [0; 32],
+        pepper_version: PEPPER_VERSION,
+        scopes: vec![Scope::Inference],
+        models: None,
+        limits: Limits::default(),
+        budget: None,
+        ip_allow: None,
+        expires_at: None,
+        revoked_at: None,
+        rotated_from: None,
+        last_used_at: None,
+        created_at: now,
+    };
+    let wishes = KeyPatch {
+        title: Some(new.title),
+        scopes: new.scopes,
+        models: Some(new.models),
+        limits: Some(new.limits),
+        budget: Some(new.budget),
+        ip_allow: Some(new.ip_allow),
+        expires_at: Some(new.expires_at),
+    };
+    apply(&mut key, wishes, now)?;
+    let text = compose(control, &mut key, KeyKind::Live, &account.locator);
+    store::keys::insert(&control.db, &key).await?;
+    control.accounts.changed(&account.locator).await;
+    let details = json!({ "account_id": key.account_id, "scopes": key.scopes, "expires_at": key.expires_at.map(Moment) });
+    audit::note(control, actor, "key.create", &key.id, details).await;
+    Ok(CreatedKey { key, text })
+}
+
+pub async fn get(control: &Control, id: &str) -> Result<ApiKey, ControlError> {
+    store::keys::find_by_id(&control.db, id).await?.ok_or_else(|| not_found(id))
+}
+
+/// Keys, newest first, revoked ones too; with `account_id` only those of one account.
+pub async fn list(control: &Control, account_id: Option<&str>, page: &PageRequest) -> Result<Page<ApiKey>, ControlError> {
+    let cursor = |key: &ApiKey| key.id.clone();
+    match account_id {
+        Some(account_id) => {
+            let account = accounts::get(control, account_id).await?;
+            Ok(Page::of_all(store::keys::list_by_account(&control.db, &account.id).await?, page, cursor))
+        }
+        None => Ok(Page::cut(store::keys::list(&control.db, page.after(), page.rows()).await?, page, cursor)),
+    }
+}
+
+pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: KeyPatch) -> Result<ApiKey, ControlError> {
+    let mut key = get(control, id).await?;
+    refuse_revoked(&key)?;
+    let details = json!({
+        "title_changed": patch.title.is_some(),
+        "scopes": patch.scopes,
+        "models": patch.models,
+        "limits": patch.limits,
+        "budget": patch.budget,
+        "ip_allow_changed": patch.ip_allow.is_some(),
+        "expires_at": patch.expires_at,
+    });
+    apply(&mut key, patch, control.clock.now())?;
+    update(control, &key).await?;
+    audit::note(control, actor, "key.update", id, details).await;
+    Ok(key)
+}
+
+/// Ends a key for good. A key that is revoked already stays as it is.
+pub async fn revoke(control: &Control, actor: &Actor, id: &str) -> Result<ApiKey, ControlError> {
+    let mut key = get(control, id).await?;
+    if key.revoked_at.is_some() {
+        return Ok(key);
+    }
+    key.revoked_at = Some(control.clock.now());
+    update(control, &key).await?;
+    audit::note(control, actor, "key.revoke", id, json!({ "account_id": key.account_id })).await;
+    Ok(key)
+}
+
+/// Makes a new key that may do what the old one may; the old one goes on for the grace time. What the old one spent of a budget
+/// does not count for the new one.
+pub async fn rotate(control: &Control, actor: &Actor, id: &str, rotation: &Rotation) -> Result<CreatedKey, ControlError> {
+    let grace_seconds = rotation.grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT);
+    check_range("grace_seconds", grace_seconds, 0, GRACE_SECONDS_MAX)?;
+    let mut old = get(control, id).await?;
+    let now = control.clock.now();
+    if !old.is_live(now) {
+        return Err(ControlError::Conflict(format!("key {id} is revoked or expired; create a new key instead")));
+    }
+    let account = accounts::get(control, &old.account_id).await?;
+    let kind = if old.prefix.starts_with(KeyKind::Test.prefix()) { KeyKind::Test } else { KeyKind::Live };
+    let mut key = ApiKey {
+        id: control.clock.new_id("key"),
+        pepper_version: PEPPER_VERSION,
+        rotated_from: Some(old.id.clone()),
+        last_used_at: None,
+        created_at: now,
+        ..old.clone()
+    };
+    let text = compose(control, &mut key, kind, &account.locator);
+    store::keys::insert(&control.db, &key).await?;
+    let ends_at = now + grace_seconds * SECOND;
+    old.expires_at = Some(old.expires_at.map_or(ends_at, |at| at.min(ends_at)));
+    update(control, &old).await?;
+    audit::note(control, actor, "key.rotate", id, json!({ "new_key_id": key.id, "grace_seconds": grace_seconds })).await;
+    Ok(CreatedKey { key, text })
+}
+
+/// Gives a key its text, and keeps of it what may be kept.
+fn compose(control: &Control, key: &mut ApiKey, kind: KeyKind, locator: &str) -> Secret {
+    let secret = Secret::new(api_key::base62(SECRET_LENGTH, fill_random));
+    let text = Secret::new(api_key::compose(kind, locator, secret.expose()));
+    remember(control, key, &text);
+    text
+}
+
+/// Notes how a key is recognised. `text` must be ASCII.
+pub(super) fn remember(control: &Control, key: &mut ApiKey, text: &Secret) {
+    let exposed = text.expose();
+    key.prefix = exposed.chars().take(VISIBLE_LENGTH.min(exposed.len() / 2)).collect();
+    key.last4 = exposed.get(exposed.len().saturating_sub(4)..).unwrap_or_default().to_owned();
+    key.digest = control.hasher.digest(exposed);
+}
+
+/// Writes a key and has its account's actor take note.
+async fn update(control: &Control, key: &ApiKey) -> Result<(), ControlError> {
+    store::keys::update(&control.db, key).await.map_err(|error| match error {
+        // It was there a moment ago, so it was revoked in between.
+        StoreError::NotFound(_) => revoked(&key.id),
+        other => other.into(),
+    })?;
+    let account = accounts::get(control, &key.account_id).await?;
+    control.accounts.changed(&account.locator).await;
+    Ok(())
+}
+
+fn apply(key: &mut ApiKey, patch: KeyPatch, now: Timestamp) -> Result<(), ControlError> {
+    if let Some(title) = patch.title {
+        check_text("title", &title, TITLE_LENGTH_MAX)?;
+        key.title = title;
+    }
+    if let Some(scopes) = patch.scopes {
+        key.scopes = distinct_scopes(&scopes)?;
+    }
+    if let Some(models) = patch.models {
+        check_models(models.as_deref().unwrap_or_default())?;
+        key.models = models;
+    }
+    if let Some(limits) = patch.limits {
+        key.limits = limits.unwrap_or_default();
+    }
+    if let Some(budget) = patch.budget {
+        if let Some(budget) = budget {
+            check_range("budget.micros", budget.micros, 0, BUDGET_MICROS_MAX)?;
+        }
+        key.budget = budget;
+    }
+    if let Some(ip_allow) = patch.ip_allow {
+        key.ip_allow = ip_allow.map(|entries| parse_networks(&entries)).transpose()?;
+    }
+    if let Some(expires_at) = patch.expires_at {
+        check_future("expires_at", expires_at, now)?;
+        key.expires_at = expires_at.map(|at| at.0);
+    }
+    Ok(())
+}
+
+fn distinct_scopes(scopes: &[Scope]) -> Result<Vec<Scope>, ControlError> {
+    if scopes.is_empty() {
+        return Err(ControlError::invalid("scopes", "scopes must name at least one of inference, account, admin"));
+    }
+    let all = [Scope::Inference, Scope::Account, Scope::Admin];
+    Ok(all.into_iter().filter(|scope| scopes.contains(scope)).collect())
+}
+
+fn check_models(models: &[String]) -> Result<(), ControlError> {
+    if models.len() > LIST_MAX {
+        return Err(ControlError::invalid("models", format!("models has {} entries; at most {LIST_MAX} are allowed", models.len())));
+    }
+    models.iter().try_for_each(|model| check_id("models", model, MODEL_PATTERN_LENGTH_MAX))
+}
+
+/// Reads networks and single addresses.
+fn parse_networks(entries: &[String]) -> Result<Vec<IpNet>, ControlError> {
+    if entries.len() > LIST_MAX {
+        return Err(ControlError::invalid("ip_allow", format!("ip_allow has {} entries; at most {LIST_MAX} are allowed", entries.len())));
+    }
+    let parse = |entry: &String| {
+        let network = entry.parse::<IpNet>().ok().or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from));
+        network.ok_or_else(|| ControlError::invalid("ip_allow", format!("ip_allow: '{entry}' is neither an address nor a network such as 203.0.113.0/24")))
+    };
+    entries.iter().map(parse).collect()
+}
+
+fn refuse_revoked(key: &ApiKey) -> Result<(), ControlError> {
+    if key.revoked_at.is_some() { Err(revoked(&key.id)) } else { Ok(()) }
+}
+
+fn revoked(id: &str) -> ControlError {
+    ControlError::Conflict(format!("key {id} is revoked and cannot be changed any more; create a new key"))
+}
+
+fn not_found(id: &str) -> ControlError {
+    ControlError::NotFound(format!("key {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_may_be_single_addresses() {
+        let parsed = parse_networks(&["203.0.113.7".to_owned(), "10.0.0.0/8".to_owned(), "2001:db8::1".to_owned()]).unwrap();
+        let texts: Vec<String> = parsed.iter().map(IpNet::to_string).collect();
+        assert_eq!(texts, ["203.0.113.7/32", "10.0.0.0/8", "2001:db8::1/128"]);
+        for bad in ["", "example.com", "10.0.0.0/33", "10.0.0"] {
+            assert!(parse_networks(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_a_set() {
+        assert_eq!(distinct_scopes(&[Scope::Admin, Scope::Inference, Scope::Admin]).unwrap(), [Scope::Inference, Scope::Admin]);
+        assert!(distinct_scopes(&[]).is_err());
+    }
+
+    #[test]
+    fn model_patterns_are_visible_text() {
+        assert!(check_models(&["openai/*".to_owned(), "*".to_owned()]).is_ok());
+        for bad in ["", "a b", "a\nb"] {
+            assert!(check_models(&[bad.to_owned()]).is_err(), "{bad:?}");
+        }
+        assert!(check_models(&vec!["m".to_owned(); LIST_MAX + 1]).is_err());
+    }
+}
