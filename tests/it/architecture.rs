@@ -24,7 +24,8 @@ const LAYERS: [(&str, u8); 12] = [
 /// Words that may stand in these layers only.
 const FENCES: [(&str, &[&str]); 9] = [
     ("sea_orm", &["store"]),
-    ("hyper", &["upstream"]),
+    // Telemetry exports traces with it; calls to models are made in `upstream` only.
+    ("hyper", &["upstream", "telemetry"]),
     ("actix_web", &["http", "app"]),
     ("actix::", &["actors", "http", "app"]),
     ("governor", &["actors", "clock"]),

@@ -16,7 +16,6 @@ use super::{
 };
 
 pub struct TestProcess {
-    pub url: String,
     pub admin: Admin,
     pub database: TestDatabase,
     environment: Vec<(String, String)>,
@@ -50,7 +49,7 @@ impl TestProcess {
         ];
         environment.extend(settings.iter().map(|(name, value)| (format!("PIXGATE_{name}"), (*value).to_owned())));
         let admin = Admin::new(&url);
-        Self { url, admin, database, environment, child: None, dir }
+        Self { admin, database, environment, child: None, dir }
     }
 
     pub fn without(&mut self, name: &str) {

@@ -35,15 +35,9 @@ impl Gate {
         self.0.close();
     }
 
-    /// Lets one waiting reply pass.
-    pub fn pass_one(&self) {
-        self.0.add_permits(1);
-    }
-
     async fn passed(&self) {
-        if let Ok(permit) = self.0.acquire().await {
-            permit.forget();
-        }
+        // The semaphore never has a permit: acquiring ends when it is closed.
+        let _ = self.0.acquire().await;
     }
 }
 
