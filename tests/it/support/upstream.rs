@@ -437,3 +437,33 @@ pub async fn refusing_base_url() -> String {
     drop(listener);
     format!("http://{address}/v1")
 }
+
+#[tokio::test]
+async fn the_mock_plays_its_replies() {
+    let mock = Upstream::start().await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = |body: Value| http.post(format!("{}/chat/completions", mock.base_url())).json(&body).send();
+    let streamed = json!({"model": "m", "stream": true});
+    mock.next("m", [Reply::error_with(429, &[("retry-after", "7")], "slow down"), Reply::cut(), Reply::not_http(), Reply::cut_inside_body()]);
+    let limited = post(json!({"model": "m"})).await.unwrap();
+    assert_eq!((limited.status().as_u16(), limited.headers()["retry-after"].to_str().unwrap()), (429, "7"));
+    assert!(post(json!({"model": "m"})).await.is_err(), "cut");
+    assert!(post(json!({"model": "m"})).await.is_err(), "no HTTP");
+    assert!(post(json!({"model": "m"})).await.unwrap().bytes().await.is_err(), "cut inside");
+    assert!(post(streamed.clone()).await.unwrap().text().await.unwrap().ends_with("data: [DONE]\n\n"));
+
+    let gate = Gate::closed();
+    mock.next("m", [Reply::stream().say("one").wait(&gate).say("two").then_cut(), Reply::stream().say("three").then_hang()]);
+    let mut broken = post(streamed.clone()).await.unwrap();
+    assert!(broken.chunk().await.unwrap().is_some());
+    gate.open();
+    while let Ok(chunk) = broken.chunk().await {
+        assert!(chunk.is_some(), "the end is not a good one");
+    }
+    let mut hanging = post(streamed).await.unwrap();
+    assert!(hanging.chunk().await.unwrap().is_some());
+    assert!(!mock.last("m").was_closed());
+    drop(hanging);
+    super::client::until("the mock sees the hang-up", || mock.last("m").was_closed()).await;
+    assert_eq!(mock.count("m"), 7);
+}
