@@ -2,7 +2,7 @@
 //!
 //! Each step is a list of SQL statements that both engines understand; two placeholders stand for what they spell differently:
 //! `{bytes}` and `{sequence_key}`. A released step is never edited, only followed by another. Absent on purpose: the entities,
-//! because a migration describes the past and they describe the present.
+//! because a migration describes the past and they describe the present; and ways down, because they would drop money.
 
 mod steps;
 
@@ -25,7 +25,6 @@ struct Step {
     both: &'static [&'static str],
     sqlite: &'static [&'static str],
     postgres: &'static [&'static str],
-    tables: &'static [&'static str],
 }
 
 impl MigrationName for Step {
@@ -42,13 +41,6 @@ impl MigrationTrait for Step {
         let own = if is_sqlite { self.sqlite } else { self.postgres };
         for statement in self.both.iter().chain(own) {
             connection.execute_unprepared(&spell(statement, is_sqlite)).await?;
-        }
-        Ok(())
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in self.tables.iter().rev() {
-            manager.drop_table(Table::drop().table(*table).to_owned()).await?;
         }
         Ok(())
     }

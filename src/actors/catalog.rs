@@ -23,8 +23,8 @@ use crate::{
         route::BreakerPolicy,
     },
     store::{self, Db, StoreError, seal::Sealer},
-    telemetry::{Metrics, redact::Secret},
-    upstream::{Connector, Target},
+    telemetry::metrics::Metrics,
+    upstream::{ApiKey, Connector, Target},
 };
 
 const MAILBOX: usize = 256;
@@ -182,8 +182,8 @@ impl Catalog {
 
     fn start_upstream(&self, upstream: &Upstream) -> Result<Arc<Gate>, StoreError> {
         let api_key = match upstream.sealed_api_key.as_slice() {
-            [] => None,
-            sealed => Some(Secret::new(self.parts.sealer.open(&upstream.name, sealed)?)),
+            [] => ApiKey::new(""),
+            sealed => ApiKey::new(self.parts.sealer.open(&upstream.name, sealed)?),
         };
         let target = Target {
             name: upstream.name.clone(),
@@ -209,7 +209,7 @@ impl Catalog {
         let load = async move { store::catalog::load_all(&db).await };
         // One after the other, so that an older read never replaces a newer one.
         ctx.run_first(load, move |catalog, loaded, ctx| {
-            let outcome = loaded.map(|(upstreams, models)| catalog.renew(models, upstreams, ctx));
+            let outcome = loaded.map(|loaded| catalog.renew(loaded.models, loaded.upstreams, ctx));
             match reply {
                 Some(reply) => drop(reply.send(outcome)),
                 None => {

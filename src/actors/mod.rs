@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod catalog;
+pub mod detached;
 pub mod directory;
 pub mod journal;
 pub mod supervision;

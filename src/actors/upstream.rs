@@ -18,7 +18,7 @@ use super::supervision::{ActorTree, Ctx, Fault, Handle, Message, Receive, Reply,
 use crate::{
     clock::Clock,
     domain::route::{Breaker, BreakerPolicy, BreakerState, Permit},
-    telemetry::Metrics,
+    telemetry::metrics::Metrics,
     upstream::{Connector, Target},
 };
 

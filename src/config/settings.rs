@@ -249,8 +249,8 @@ section! {
         log_filter: String = "info".to_owned();
         /// `http://` URL of an OTLP collector that gets traces.
         otlp_endpoint: Option<String> = None;
-        /// Log one line a request.
-        access_log: bool = true;
+        /// Log one line a request; every paid call leaves a usage record anyway.
+        access_log: bool = false;
     }
 }
 

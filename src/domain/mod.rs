@@ -10,6 +10,7 @@ pub mod account;
 pub mod api_key;
 pub mod catalog;
 pub mod id;
+pub mod key_hash;
 pub mod ledger;
 pub mod pricing;
 pub mod purse;

@@ -1,1 +1,135 @@
-//! placeholder
+//! The data plane: one paid call, in five steps that always run in this order.
+//!
+//! [`admission`] (parse, worst case, one `Admit`) → [`routing`] (candidates) → [`exchange`] (permit, call, fail over before the first
+//! content byte) → [`metering`] (what was used) → [`settlement`] (capture or release, durable before the answer ends). [`relay`] joins
+//! the last two for streams.
+//!
+//! Absent on purpose: HTTP in (see `http::api`), state that outlives a call (see `actors`).
+
+mod admission;
+mod drain;
+mod exchange;
+mod metering;
+mod relay;
+mod replay;
+mod routing;
+mod settlement;
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+pub use drain::{CallGuard, Drain};
+pub use relay::Relay;
+
+use crate::{
+    actors::{
+        account::RateState,
+        catalog::CatalogClient,
+        detached,
+        directory::{Accounts, Presented},
+        journal::{JournalClient, NotDurable},
+    },
+    clock::Clock,
+    dialect::openai::Endpoint,
+    domain::{Micros, Timestamp, refusal::Refusal},
+    store::Db,
+    telemetry::metrics::Metrics,
+    upstream::{Connector, Failure},
+};
+
+/// What a call needs of its thread and node. One per worker thread.
+pub struct Pipeline {
+    pub accounts: Accounts,
+    pub catalog: CatalogClient,
+    pub journal: JournalClient,
+    pub connector: Connector,
+    /// For replays of earlier answers only.
+    pub db: Db,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub drain: Drain,
+    pub policy: Policy,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Attempts after the first one.
+    pub retries_max: u32,
+    pub retry_backoff: Duration,
+    /// How long an upstream may go on for its usage report after the client hung up.
+    pub client_gone_drain: Duration,
+    pub answer_bytes_max: usize,
+    /// How long a call waits for a permit of a busy upstream.
+    pub queue_wait: Duration,
+    /// Output tokens a hold assumes at most.
+    pub output_tokens_hold_max: u64,
+    pub idempotency_ttl: Duration,
+    /// Longest answer that is kept for replays.
+    pub idempotency_bytes_max: usize,
+}
+
+/// One call as it came in.
+pub struct Incoming {
+    pub endpoint: Endpoint,
+    pub body: Bytes,
+    pub presented: Presented,
+    /// Our own id of the call (`req_…`), under which it is charged.
+    pub id: String,
+    /// What the caller sees as `x-request-id`: its own, or ours.
+    pub request_id: String,
+    pub idempotency_key: Option<String>,
+    pub arrived_at: Timestamp,
+}
+
+/// The answer to a call.
+pub enum Outgoing {
+    Whole { facts: Facts, status: u16, content_type: String, body: Bytes },
+    Stream { facts: Facts, relay: Relay },
+}
+
+/// What the answer's headers say.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub upstream: Arc<str>,
+    /// Our own time up to the upstream call, in microseconds.
+    pub overhead_us: u64,
+    /// When it is known before the body.
+    pub cost_micros: Option<Micros>,
+    pub rate: RateState,
+    /// True when this is the stored answer to an earlier call with the same Idempotency-Key.
+    pub replayed: bool,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub enum CallError {
+    Refused(Refusal, Option<Box<RateState>>),
+    Upstream(Failure),
+    /// Every upstream of the model stayed at its concurrency limit.
+    UpstreamBusy(String),
+    /// No enabled upstream serves the model.
+    NoRoute(String),
+    NotDurable(NotDurable),
+    Internal(String),
+}
+
+impl From<Refusal> for CallError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal, None)
+    }
+}
+
+/// Runs one call. Once it is admitted it goes on to its settlement, also when the caller stops waiting.
+pub async fn run(pipeline: &Rc<Pipeline>, incoming: Incoming) -> Result<Outgoing, CallError> {
+    let Some(guard) = pipeline.drain.enter() else { return Err(Refusal::Draining.into()) };
+    let admitted = match admission::admit(pipeline, incoming, guard).await? {
+        admission::Outcome::Run(admitted) => admitted,
+        admission::Outcome::Replay(answer) => return Ok(answer),
+    };
+    let (presence, gone) = exchange::presence();
+    let answer = detached::run_to_end(exchange::perform(pipeline.clone(), *admitted, gone)).await;
+    // Only now: from here on the answer itself notices when the client leaves.
+    drop(presence);
+    answer.unwrap_or_else(|| Err(CallError::Internal("the task of a call panicked; its hold was released".to_owned())))
+}

@@ -5,8 +5,11 @@ use pixgate_entities::{
     wallets,
 };
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait,
+    ActiveValue::Set,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     prelude::Expr,
+    sea_query::{Func, LikeExpr},
 };
 
 use super::{Db, StoreError, sql};
@@ -91,9 +94,9 @@ pub async fn operator(db: &Db) -> Result<Option<Account>, StoreError> {
 pub async fn list(db: &Db, q: Option<&str>, after: Option<&str>, limit: u64) -> Result<Vec<Account>, StoreError> {
     let mut query = Entity::find().order_by_desc(Column::Id).limit(limit);
     if let Some(q) = q {
-        let pattern = sql::like_pattern(q);
-        let matches = "(LOWER(email) LIKE $1 ESCAPE '!' OR LOWER(name) LIKE $2 ESCAPE '!' OR id LIKE $3 ESCAPE '!')";
-        query = query.filter(Expr::cust_with_values(matches, [pattern.clone(), pattern.clone(), pattern]));
+        let pattern = LikeExpr::new(sql::like_pattern(q)).escape('!');
+        let matches = |column: Column| Expr::expr(Func::lower(Expr::col(column))).like(pattern.clone());
+        query = query.filter(Condition::any().add(matches(Column::Email)).add(matches(Column::Name)).add(matches(Column::Id)));
     }
     if let Some(after) = after {
         query = query.filter(Column::Id.lt(after));

@@ -25,6 +25,11 @@ pub async fn get(db: &Db, account_id: &str, id: &str) -> Result<Option<ApiKey>, 
     db.within(async { query.one(db.read()).await?.map(from_model).transpose() }).await
 }
 
+/// A key of any account, for the operator.
+pub async fn find_by_id(db: &Db, id: &str) -> Result<Option<ApiKey>, StoreError> {
+    db.within(async { Entity::find_by_id(id).one(db.read()).await?.map(from_model).transpose() }).await
+}
+
 /// All keys of an account, newest first, revoked ones too.
 pub async fn list_by_account(db: &Db, account_id: &str) -> Result<Vec<ApiKey>, StoreError> {
     let query = Entity::find().filter(Column::AccountId.eq(account_id)).order_by_desc(Column::Id);

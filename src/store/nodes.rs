@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use super::{Db, StoreError, for_share, sql};
+use super::{Db, StoreError, locking, sql};
 use crate::domain::Timestamp;
 
 pub use super::ledger::{Reclaimed, fence, fence_by_name};
@@ -38,11 +38,8 @@ pub async fn expired_nodes(db: &Db, now: Timestamp) -> Result<Vec<String>, Store
 
 /// True when the node is known and not fenced; it then stays so until the transaction ends.
 pub(super) async fn is_live(connection: &impl ConnectionTrait, node_id: &str) -> Result<bool, StoreError> {
-    let text = match for_share(connection) {
-        "" => "SELECT fenced FROM nodes WHERE id = $1",
-        _ => "SELECT fenced FROM nodes WHERE id = $1 FOR SHARE",
-    };
-    match sql::one(connection, text, [node_id.into()]).await? {
+    let text = locking(connection, "SELECT fenced FROM nodes WHERE id = $1", "FOR SHARE");
+    match sql::one(connection, &text, [node_id.into()]).await? {
         Some(row) => Ok(!row.try_get_by_index::<bool>(0)?),
         None => Ok(false),
     }

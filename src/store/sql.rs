@@ -1,8 +1,8 @@
-//! Small helpers for SQL written by hand. Both engines understand `$1`; the text is the same for both.
+//! Small helpers for SQL written by hand. Both engines understand `$1`, so the texts are the same for both.
 
-use std::{fmt::Write, sync::OnceLock};
+use std::sync::OnceLock;
 
-use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::StoreError;
@@ -35,21 +35,57 @@ pub async fn one(
     Ok(connection.query_one_raw(statement).await?)
 }
 
-/// A multi-row INSERT whose text is made once per chunk size, so that the statement caches of the drivers hit.
+/// Rows per statement, largest first. Few sizes keep few prepared statements.
+const CHUNK_SIZES: [usize; 4] = [128, 32, 8, 1];
+
+/// The texts of one statement, made once per chunk size and engine, so that the statement caches of the drivers hit.
+struct Texts([[OnceLock<String>; CHUNK_SIZES.len()]; 2]);
+
+impl Texts {
+    const fn new() -> Self {
+        Self([const { [const { OnceLock::new() }; CHUNK_SIZES.len()] }; 2])
+    }
+
+    /// `make` gets the number of rows, and the function that writes the placeholders of a row.
+    fn get(&self, backend: DbBackend, size_index: usize, make: impl FnOnce(usize, fn(usize, usize) -> String) -> String) -> &str {
+        // SQLite looks names such as $1 up one by one, for every value bound; long statements need nameless ones there.
+        let (engine, tuple): (usize, fn(usize, usize) -> String) = match backend {
+            DbBackend::Sqlite => (0, |_, count| format!("({})", vec!["?"; count].join(", "))),
+            _ => (1, numbered_tuple),
+        };
+        self.0[engine][size_index].get_or_init(|| make(CHUNK_SIZES[size_index], tuple))
+    }
+}
+
+/// `($3, $4, $5)` for `first` 3 and `count` 3.
+fn numbered_tuple(first: usize, count: usize) -> String {
+    let numbers: Vec<String> = (first..first + count).map(|number| format!("${number}")).collect();
+    format!("({})", numbers.join(", "))
+}
+
+/// Splits `items` into chunks of the sizes above, each with the index of its size.
+fn chunks<Item>(items: &[Item]) -> impl Iterator<Item = (usize, &[Item])> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let size_index = CHUNK_SIZES.iter().position(|size| *size <= rest.len())?;
+        let (chunk, after) = rest.split_at(CHUNK_SIZES[size_index]);
+        rest = after;
+        Some((size_index, chunk))
+    })
+}
+
+/// An INSERT of any number of rows.
 pub struct BulkInsert {
     head: &'static str,
     columns: usize,
     tail: &'static str,
-    texts: [OnceLock<String>; CHUNK_SIZES.len()],
+    texts: Texts,
 }
-
-/// Rows per statement, largest first. Few sizes keep few prepared statements.
-const CHUNK_SIZES: [usize; 4] = [128, 32, 8, 1];
 
 impl BulkInsert {
     /// `head` ends before `VALUES`; `tail` is what follows the rows, for example `ON CONFLICT DO NOTHING`.
     pub const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
-        Self { head, columns, tail, texts: [const { OnceLock::new() }; CHUNK_SIZES.len()] }
+        Self { head, columns, tail, texts: Texts::new() }
     }
 
     /// Inserts all `rows`; `bind` pushes the values of one row, in the order of the columns.
@@ -59,61 +95,38 @@ impl BulkInsert {
         rows: &[Row],
         bind: impl Fn(&Row, &mut Vec<Value>) + Send + Sync,
     ) -> Result<(), StoreError> {
-        let mut rest = rows;
-        for (index, &size) in CHUNK_SIZES.iter().enumerate() {
-            while let Some((chunk, after)) = rest.split_at_checked(size) {
-                let mut values = Vec::with_capacity(size * self.columns);
-                chunk.iter().for_each(|row| bind(row, &mut values));
-                debug_assert_eq!(values.len(), size * self.columns, "one value a column");
-                execute(connection, self.text(index, size), values).await?;
-                rest = after;
-            }
+        for (size_index, chunk) in chunks(rows) {
+            let mut values = Vec::with_capacity(chunk.len() * self.columns);
+            chunk.iter().for_each(|row| bind(row, &mut values));
+            debug_assert_eq!(values.len(), chunk.len() * self.columns, "one value a column");
+            let text = self.texts.get(connection.get_database_backend(), size_index, |rows, tuple| {
+                let rows: Vec<String> = (0..rows).map(|row| tuple(row * self.columns + 1, self.columns)).collect();
+                format!("{} VALUES {} {}", self.head, rows.join(", "), self.tail)
+            });
+            execute(connection, text, values).await?;
         }
         Ok(())
     }
-
-    fn text(&self, index: usize, rows: usize) -> &str {
-        self.texts[index].get_or_init(|| {
-            let rows: Vec<String> = (0..rows).map(|row| tuple(row * self.columns + 1, self.columns)).collect();
-            format!("{} VALUES {} {}", self.head, rows.join(", "), self.tail)
-        })
-    }
 }
 
-/// A statement with a list of values at its end (`… WHERE id IN ($1, $2)`), in chunks of the same few sizes.
+/// A statement that ends in a list of values: `… WHERE id IN` and the list.
 pub struct InList {
     head: &'static str,
-    texts: [OnceLock<String>; CHUNK_SIZES.len()],
+    texts: Texts,
 }
 
 impl InList {
     pub const fn new(head: &'static str) -> Self {
-        Self { head, texts: [const { OnceLock::new() }; CHUNK_SIZES.len()] }
+        Self { head, texts: Texts::new() }
     }
 
-    /// The statements to run, each with the items to bind.
-    pub fn chunks<'a, Item>(&'a self, items: &'a [Item]) -> impl Iterator<Item = (&'a str, &'a [Item])> {
-        let mut rest = items;
-        std::iter::from_fn(move || {
-            let (index, &size) = CHUNK_SIZES.iter().enumerate().find(|(_, size)| **size <= rest.len())?;
-            let (chunk, after) = rest.split_at(size);
-            rest = after;
-            let text = self.texts[index].get_or_init(|| format!("{} {}", self.head, tuple(1, size)));
-            Some((text.as_str(), chunk))
+    /// The statements for all `ids`.
+    pub fn statements<'a, Id: AsRef<str>>(&'a self, backend: DbBackend, ids: &'a [Id]) -> impl Iterator<Item = (&'a str, Vec<Value>)> {
+        chunks(ids).map(move |(size_index, chunk)| {
+            let text = self.texts.get(backend, size_index, |count, tuple| format!("{} {}", self.head, tuple(1, count)));
+            (text, chunk.iter().map(|id| id.as_ref().into()).collect())
         })
     }
-}
-
-/// `($3, $4, $5)` for `first` 3 and `count` 3.
-fn tuple(first: usize, count: usize) -> String {
-    let mut text = String::with_capacity(count * 6 + 2);
-    for index in first..first + count {
-        let before = if index == first { "($" } else { ", $" };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{before}{index}");
-    }
-    text.push(')');
-    text
 }
 
 pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {

@@ -86,6 +86,25 @@ pub async fn sum_cost(db: &Db, key_id: &str, since: Timestamp) -> Result<Micros,
     .await
 }
 
+/// Calls of a key since `since`, charged or not.
+pub async fn count_by_key(db: &Db, key_id: &str, since: Timestamp) -> Result<u64, StoreError> {
+    count(db, "SELECT COUNT(*) FROM usage_records WHERE key_id = $1 AND id >= $2 AND started_at >= $3", key_id, since).await
+}
+
+/// Calls of an account since `since`, charged or not.
+pub async fn count_by_account(db: &Db, account_id: &str, since: Timestamp) -> Result<u64, StoreError> {
+    count(db, "SELECT COUNT(*) FROM usage_records WHERE account_id = $1 AND id >= $2 AND started_at >= $3", account_id, since).await
+}
+
+async fn count(db: &Db, text: &'static str, of: &str, since: Timestamp) -> Result<u64, StoreError> {
+    db.within(async {
+        let row = sql::one(db.read(), text, [of.into(), first_id_since(since).into(), since.into()]).await?;
+        let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    })
+    .await
+}
+
 pub async fn totals(db: &Db, account_id: &str) -> Result<Totals, StoreError> {
     let text = "SELECT COUNT(*), CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT), \
         CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT), CAST(COALESCE(SUM(cached_input_tokens), 0) AS BIGINT), \
@@ -164,8 +183,8 @@ static EXISTING: sql::InList = sql::InList::new("SELECT id FROM usage_records WH
 /// Those of `ids` whose end is recorded; `unknown` is not an end.
 pub(super) async fn existing(connection: &impl ConnectionTrait, ids: &[&str]) -> Result<HashSet<String>, StoreError> {
     let mut found = HashSet::new();
-    for (text, chunk) in EXISTING.chunks(ids) {
-        for row in sql::all(connection, text, chunk.iter().map(|id| (*id).into()).collect::<Vec<_>>()).await? {
+    for (text, values) in EXISTING.statements(connection.get_database_backend(), ids) {
+        for row in sql::all(connection, text, values).await? {
             found.insert(row.try_get_by_index(0)?);
         }
     }
@@ -175,8 +194,8 @@ pub(super) async fn existing(connection: &impl ConnectionTrait, ids: &[&str]) ->
 static DELETE_UNKNOWN: sql::InList = sql::InList::new("DELETE FROM usage_records WHERE outcome = 'unknown' AND id IN");
 
 pub(super) async fn delete_unknown(connection: &impl ConnectionTrait, ids: &[&str]) -> Result<(), StoreError> {
-    for (text, chunk) in DELETE_UNKNOWN.chunks(ids) {
-        sql::execute(connection, text, chunk.iter().map(|id| (*id).into()).collect::<Vec<_>>()).await?;
+    for (text, values) in DELETE_UNKNOWN.statements(connection.get_database_backend(), ids) {
+        sql::execute(connection, text, values).await?;
     }
     Ok(())
 }

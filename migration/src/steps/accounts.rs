@@ -61,5 +61,4 @@ pub const STEP: Step = Step {
     ],
     sqlite: &[],
     postgres: &[],
-    tables: &["accounts", "api_keys", "sessions", "audit_entries"],
 };

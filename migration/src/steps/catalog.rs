@@ -33,5 +33,4 @@ pub const STEP: Step = Step {
     ],
     sqlite: &[],
     postgres: &[],
-    tables: &["upstreams", "models"],
 };

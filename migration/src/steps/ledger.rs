@@ -106,5 +106,4 @@ pub const STEP: Step = Step {
         "CREATE TRIGGER ledger_transfers_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transfers
             FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
     ],
-    tables: &["nodes", "wallets", "grants", "leases", "lease_slices", "ledger_transfers", "open_holds"],
 };

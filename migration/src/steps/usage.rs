@@ -54,5 +54,4 @@ pub const STEP: Step = Step {
     ],
     sqlite: &[],
     postgres: &[],
-    tables: &["usage_records", "idempotency_records"],
 };

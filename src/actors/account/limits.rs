@@ -4,7 +4,6 @@ use std::{num::NonZeroU32, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
-    clock::Clock as _,
     middleware::StateInformationMiddleware,
     state::{InMemoryState, NotKeyed},
 };

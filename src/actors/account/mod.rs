@@ -17,6 +17,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use subtle::ConstantTimeEq;
 
 pub use held::HeldCredits;
+pub use idempotency::OTHER_REQUEST;
 pub use limits::RateState;
 pub use messages::*;
 
@@ -33,7 +34,7 @@ use crate::{
         account::{Account as Record, AccountStatus},
         api_key::Digest,
         quota::Limits,
-        refusal::{LimitScope, Refusal},
+        refusal::Refusal,
     },
     store::{Db, ledger::OpenHold},
 };

@@ -10,7 +10,7 @@ mod spool;
 
 use std::{sync::Arc, time::Duration};
 
-pub use client::{JournalClient, LeaseGuard, NodeStanding};
+pub use client::{AcquireError, JournalClient, LeaseGuard, NodeStanding, NotDurable};
 pub use spool::{Rejected, Slot, Spool, Ticket};
 
 use super::supervision::{Ctx, Fault, Message, Receive, Reply, Service, ServiceContext};
@@ -19,10 +19,10 @@ use crate::{
     domain::{Micros, SECOND, Timestamp, ledger::LedgerError},
     store::{
         self, Db, StoreError,
-        ledger::{Batch, Commit, LeaseGrant, LeaseRequest},
+        ledger::{Batch, Commit, LeaseGrant, LeaseRequest, LedgerFailure},
         nodes,
     },
-    telemetry::Metrics,
+    telemetry::metrics::Metrics,
 };
 
 /// Captures committed together at most; bounds a transaction and what a retry repeats.
@@ -64,13 +64,7 @@ impl Journal {
         let Some(work) = self.parts.spool.next_group(GROUP_CAPTURES_MAX, self.parts.standing.generation()) else { return };
         self.committing = true;
         let parts = self.parts.clone();
-        let attempt = async move {
-            let started_at = parts.clock.now();
-            let outcome = attempt(&parts, work).await;
-            parts.metrics.journal_commit(parts.clock.now() - started_at);
-            outcome
-        };
-        ctx.run(attempt, Self::attempted);
+        ctx.run(async move { attempt(&parts, work).await }, Self::attempted);
     }
 
     fn attempted(&mut self, outcome: Result<Vec<(String, Rejected)>, StoreError>, ctx: &mut Ctx<Self>) {
@@ -79,8 +73,8 @@ impl Journal {
             Ok(rejected) => {
                 self.attempts = 0;
                 self.parts.standing.set_failing_since(None);
-                let size = self.parts.spool.finish_group(&rejected);
-                self.parts.metrics.journal_group(size);
+                let finished = self.parts.spool.finish_group(&rejected);
+                self.parts.metrics.journal_committed(finished.entries, finished.captures, finished.captured);
                 self.advance(ctx);
             }
             Err(error) => {
@@ -177,7 +171,6 @@ async fn one_by_one(parts: &Parts, work: &spool::Work) -> Result<Vec<(String, Re
             Err(error) => {
                 let usage = &capture.usage;
                 tracing::error!(usage.id = %usage.id, account.id = %usage.account_id, cost_micros = usage.cost_micros, error = %error, "a capture cannot be booked; book it by hand");
-                parts.metrics.journal_rejected();
                 rejected.push((usage.id.clone(), Rejected(error.to_string())));
             }
         }
@@ -280,9 +273,14 @@ impl Receive<AcquireLease> for Journal {
                 now: parts.clock.now(),
             };
             let answer = match store::ledger::lease(&parts.db, &request).await {
-                Ok(Ok(grant)) => Ok(Acquired { grant, generation }),
-                Ok(Err(refused)) => Err(LeaseRefused::Credits(refused)),
-                Err(error) => Err(LeaseRefused::Away(error)),
+                Ok(grant) => Ok(Acquired { grant, generation }),
+                Err(LedgerFailure::Refused(refused)) => Err(LeaseRefused::Credits(refused)),
+                Err(LedgerFailure::Fenced) => {
+                    // Our registration lapsed while the database was out of reach: take a new one now, so that the next try succeeds.
+                    beat(&parts).await;
+                    Err(LeaseRefused::Away(StoreError::Unavailable("this node's registration had expired".into())))
+                }
+                Err(LedgerFailure::Store(error)) => Err(LeaseRefused::Away(error)),
             };
             // An asker that is gone leaves the slices in its lease, which is closed with everything else of it.
             let _ = reply.send(answer);

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
-    domain::Timestamp,
+    domain::{Micros, Timestamp},
     store::ledger::{Capture, LeaseClose, OpenHold},
 };
 
@@ -178,9 +178,13 @@ impl Spool {
     }
 
     /// The current group is durable (or, entry by entry, rejected): answers everyone who waits for it.
-    pub(super) fn finish_group(&self, rejected: &[(String, Rejected)]) -> usize {
-        let Some(group) = self.lock().group.take() else { return 0 };
-        let count = group.captures.len();
+    pub(super) fn finish_group(&self, rejected: &[(String, Rejected)]) -> Finished {
+        let Some(group) = self.lock().group.take() else { return Finished::default() };
+        let finished = Finished {
+            entries: group.captures.len() + group.opened.len() + group.closed.len() + group.lease_closes.len(),
+            captures: group.captures.len(),
+            captured: group.captures.iter().map(|entry| entry.capture.usage.cost_micros).sum(),
+        };
         for entry in group.captures {
             let Some(ticket) = entry.ticket else { continue };
             let refusal = rejected.iter().find(|(id, _)| *id == entry.capture.usage.id).map(|(_, refusal)| refusal.clone());
@@ -190,7 +194,7 @@ impl Spool {
         for barrier in group.barriers {
             let _ = barrier.send(());
         }
-        count
+        finished
     }
 
     pub(super) fn note_key_use(&self, key_id: &str, at: Timestamp) {
@@ -222,6 +226,14 @@ impl Spool {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a group held, for the metrics.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Finished {
+    pub entries: usize,
+    pub captures: usize,
+    pub captured: Micros,
 }
 
 /// What a commit needs of a group; the group itself stays in the spool until the commit is known to be done.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What the database knows of an account's credits at one moment. Leased credits count as available, and captures count as spent
-/// whether folded or not; which leased credits are held by calls the nodes know better than the rows of [`LeasePosition::held`].
+/// whether folded or not; what expired counts as expired once it is booked ([`super::expire_grants`]). Which leased credits are held by calls the nodes know better than the rows of [`LeasePosition::held`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBalance {
     pub balance: Balance,

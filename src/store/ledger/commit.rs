@@ -66,6 +66,9 @@ pub enum Commit {
 
 /// Writes a batch, all or nothing. After [`StoreError::Unavailable`] or [`StoreError::Conflict`] the batch may have been committed:
 /// repeat it with `retry`.
+///
+/// A node writes one batch at a time, and none before the one ahead of it is known to be written: folding relies on the captures of
+/// one lease becoming visible in the order of their numbers.
 pub async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Commit, StoreError> {
     db.within(async {
         let transaction = db.begin().await?;
@@ -177,8 +180,8 @@ async fn insert_holds(connection: &impl ConnectionTrait, node_id: &str, holds: &
 static DELETE_HOLDS: sql::InList = sql::InList::new("DELETE FROM open_holds WHERE id IN");
 
 async fn delete_holds(connection: &impl ConnectionTrait, ids: &[String]) -> Result<(), StoreError> {
-    for (text, chunk) in DELETE_HOLDS.chunks(ids) {
-        sql::execute(connection, text, chunk.iter().map(|id| id.as_str().into()).collect::<Vec<_>>()).await?;
+    for (text, values) in DELETE_HOLDS.statements(connection.get_database_backend(), ids) {
+        sql::execute(connection, text, values).await?;
     }
     Ok(())
 }

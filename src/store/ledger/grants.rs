@@ -118,7 +118,7 @@ pub async fn revoke(
 }
 
 /// Books what ran out of time, for at most `limit` accounts, one transaction each; answers with the number of grants booked.
-/// Balances do not wait for this: every operation expires the wallet it touches first.
+/// Spending does not wait for this: every operation expires the wallet it touches first.
 pub async fn expire_grants(db: &Db, now: Timestamp, limit: u64) -> Result<u64, StoreError> {
     let text = "SELECT DISTINCT account_id FROM grants WHERE available_micros > 0 AND expires_at <= $1 LIMIT $2";
     let limit: i64 = sql::number(limit, "limit")?;

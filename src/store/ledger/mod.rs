@@ -88,7 +88,8 @@ pub struct LeaseGrant {
 }
 
 /// Reserves credits for a node. A refusal ([`LedgerError::Insufficient`], [`LedgerError::InDebt`]) keeps the bookkeeping done on the
-/// way (expiry, folding) and reserves nothing.
+/// way (expiry, folding) and reserves nothing. After [`StoreError::Unavailable`] credits may be reserved that the caller does not know of;
+/// they return when the lease ends.
 pub async fn lease(db: &Db, request: &LeaseRequest<'_>) -> Result<LeaseGrant, LedgerFailure> {
     db.within(async {
         let transaction = db.begin().await?;

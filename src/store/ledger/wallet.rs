@@ -8,7 +8,7 @@ use crate::{
         Micros, Timestamp,
         ledger::{Grant, Lease, LedgerError, Slice, Transfer, Wallet},
     },
-    store::{StoreError, for_update, sql},
+    store::{StoreError, locking, sql},
 };
 
 const GRANT_COLUMNS: &str = "id, amount_micros, category, priority, effective_at, expires_at, \
@@ -41,14 +41,14 @@ struct Recorded {
 impl<'t> LockedWallet<'t> {
     /// Locks the wallet and loads it without leases.
     pub async fn lock(transaction: &'t DatabaseTransaction, account_id: &str) -> Result<Self, StoreError> {
-        let text = format!("SELECT debt_micros, overage_micros FROM wallets WHERE account_id = $1{}", for_update(transaction));
+        let text = locking(transaction, "SELECT debt_micros, overage_micros FROM wallets WHERE account_id = $1", "FOR UPDATE");
         let Some(row) = sql::one(transaction, &text, [account_id.into()]).await? else {
             return Err(StoreError::NotFound(format!("account {account_id}")));
         };
         let (debt, overage) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         let text = format!("SELECT {GRANT_COLUMNS} FROM grants WHERE account_id = $1 AND (available_micros > 0 OR leased_micros > 0)");
         let rows = sql::all(transaction, &text, [account_id.into()]).await?;
-        let grants = rows.iter().map(|row| read_grant(row)).collect::<Result<Vec<_>, _>>()?;
+        let grants = rows.iter().map(read_grant).collect::<Result<Vec<_>, _>>()?;
         let wallet = Wallet { grants, leases: Vec::new(), debt, overage };
         let before = wallet.clone();
         Ok(Self { transaction, account_id: account_id.to_owned(), wallet, before, leases: Vec::new(), transfers: Vec::new() })

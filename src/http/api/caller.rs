@@ -1,0 +1,210 @@
+//! What a caller may know about itself. Shapes and names follow OpenRouter; amounts are decimal credits, printed exactly.
+
+use std::rc::Rc;
+
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+
+use super::models::caller;
+use crate::{
+    control::{Control, credits},
+    dialect::openai::credits_text,
+    domain::{Micros, SECOND, Timestamp, usage::UsageRecord},
+    http::{
+        error::ApiError,
+        headers::CallerReader,
+        page::{Page, PageQuery},
+        views::{UsageView, rfc3339},
+    },
+    pipeline::Pipeline,
+    store,
+};
+
+/// Decimal credits as a JSON number, without going through a float.
+fn decimal(micros: Micros) -> Result<Box<RawValue>, ApiError> {
+    RawValue::from_string(credits_text(micros)).map_err(|error| ApiError::invalid(error.to_string(), None))
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct KeyView {
+    id: String,
+    label: String,
+    title: String,
+    #[schema(value_type = f64)]
+    usage: Box<RawValue>,
+    usage_micros: Micros,
+    #[schema(value_type = Option<f64>)]
+    limit: Option<Box<RawValue>>,
+    #[schema(value_type = Option<f64>)]
+    limit_remaining: Option<Box<RawValue>>,
+    limit_reset: Option<&'static str>,
+    limits: crate::domain::quota::Limits,
+    scopes: Vec<crate::domain::api_key::Scope>,
+    models: Option<Vec<String>>,
+    expires_at: Option<String>,
+    is_free_tier: bool,
+}
+
+/// The key that asks
+#[utoipa::path(get, path = "/v1/key", tag = "Caller", security(("key" = [])), responses((status = 200, description = "`data` with title, limits, budget and what was used")))]
+#[get("/v1/key")]
+pub async fn key(
+    request: HttpRequest,
+    pipeline: web::Data<Rc<Pipeline>>,
+    reader: web::Data<CallerReader>,
+    control: web::Data<Control>,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&request, &pipeline, &reader).await?;
+    let used = store::usage::sum_cost(&control.db, &caller.key.id, 0).await.map_err(crate::control::ControlError::from)?;
+    let key = caller.key;
+    let view = KeyView {
+        label: format!("{}…{}", key.prefix, key.last4),
+        usage: decimal(used)?,
+        usage_micros: used,
+        limit: key.budget.map(|budget| decimal(budget.micros)).transpose()?,
+        limit_remaining: caller.budget_left.map(decimal).transpose()?,
+        limit_reset: key.budget.map(|budget| budget.period.as_str()),
+        limits: key.limits.or(caller.account_limits),
+        scopes: key.scopes,
+        models: key.models,
+        expires_at: key.expires_at.map(rfc3339),
+        is_free_tier: false,
+        title: key.title,
+        id: key.id,
+    };
+    Ok(HttpResponse::Ok().json(json!({ "data": view })))
+}
+
+/// The balance of the caller's account
+#[utoipa::path(get, path = "/v1/credits", tag = "Caller", security(("key" = [])), responses((status = 200, description = "`data` with `total_credits`, `total_usage` and the exact balance in micros")))]
+#[get("/v1/credits")]
+pub async fn credits(
+    request: HttpRequest,
+    pipeline: web::Data<Rc<Pipeline>>,
+    reader: web::Data<CallerReader>,
+    control: web::Data<Control>,
+) -> Result<HttpResponse, ApiError> {
+    #[derive(Serialize)]
+    struct View {
+        total_credits: Box<RawValue>,
+        total_usage: Box<RawValue>,
+        #[serde(flatten)]
+        balance: crate::domain::ledger::Balance,
+    }
+    let caller = caller(&request, &pipeline, &reader).await?;
+    let balance = credits::balance(&control, &caller.account_id).await?;
+    let view = View { total_credits: decimal(balance.granted_micros)?, total_usage: decimal(balance.spent_micros)?, balance };
+    Ok(HttpResponse::Ok().json(json!({ "data": serde_json::value::to_raw_value(&view).map_err(|error| ApiError::invalid(error.to_string(), None))? })))
+}
+
+#[derive(Debug, Deserialize)]
+pub struct UsageQuery {
+    #[serde(flatten)]
+    page: PageQuery,
+    key_id: Option<String>,
+    model: Option<String>,
+}
+
+/// Calls of the caller's account, newest first
+#[utoipa::path(get, path = "/v1/usage", tag = "Caller", security(("key" = [])),
+    params(("limit" = Option<u64>, Query, description = "1 to 200, default 50"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("key_id" = Option<String>, Query, description = "Only calls of this key"), ("model" = Option<String>, Query, description = "Only calls of this model")),
+    responses((status = 200, description = "A page of usage records")))]
+#[get("/v1/usage")]
+pub async fn usage(
+    request: HttpRequest,
+    query: web::Query<UsageQuery>,
+    pipeline: web::Data<Rc<Pipeline>>,
+    reader: web::Data<CallerReader>,
+    control: web::Data<Control>,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&request, &pipeline, &reader).await?;
+    let limit = query.page.limit()?;
+    let filter = store::usage::Filter {
+        account_id: Some(&caller.account_id),
+        key_id: query.key_id.as_deref(),
+        model: query.model.as_deref(),
+        after: query.page.cursor(),
+        limit: limit + 1,
+        ..store::usage::Filter::default()
+    };
+    let records = store::usage::list(&control.db, &filter).await.map_err(crate::control::ControlError::from)?;
+    Ok(HttpResponse::Ok().json(Page::of(records, limit, |record| record.id.clone()).map(UsageView::from)))
+}
+
+#[derive(Debug, Deserialize)]
+pub struct GenerationQuery {
+    id: String,
+}
+
+/// One call of the caller's account
+///
+/// `id` is the id inside the answer (`chatcmpl-…`) or the request id.
+#[utoipa::path(get, path = "/v1/generation", tag = "Caller", security(("key" = [])), params(("id" = String, Query, description = "Answer id or request id")),
+    responses((status = 200, description = "`data` with `total_cost` and the tokens"), (status = 404, description = "No such call of this account")))]
+#[get("/v1/generation")]
+pub async fn generation(
+    request: HttpRequest,
+    query: web::Query<GenerationQuery>,
+    pipeline: web::Data<Rc<Pipeline>>,
+    reader: web::Data<CallerReader>,
+    control: web::Data<Control>,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&request, &pipeline, &reader).await?;
+    let found = store::usage::get_by_any_id(&control.db, &caller.account_id, &query.id).await.map_err(crate::control::ControlError::from)?;
+    match found {
+        Some(record) => Ok(HttpResponse::Ok().json(json!({ "data": Generation::of(record)? }))),
+        None => Err(ApiError::not_found("no call of this account has that id; it appears within a second after its end")),
+    }
+}
+
+#[derive(Serialize)]
+struct Generation {
+    id: String,
+    request_id: String,
+    model: String,
+    provider_name: String,
+    #[serde(rename = "streamed")]
+    is_streamed: bool,
+    cancelled: bool,
+    created_at: String,
+    total_cost: Box<RawValue>,
+    usage: Box<RawValue>,
+    tokens_prompt: u64,
+    tokens_completion: u64,
+    native_tokens_cached: u64,
+    native_tokens_reasoning: u64,
+    /// Milliseconds to the first content byte.
+    latency: i64,
+    /// Milliseconds from the first content byte to the end.
+    generation_time: i64,
+    #[serde(flatten)]
+    record: UsageView,
+}
+
+impl Generation {
+    fn of(record: UsageRecord) -> Result<Self, ApiError> {
+        let first = record.first_byte_at.unwrap_or(record.finished_at);
+        let milliseconds = |from: Timestamp, to: Timestamp| (to - from).max(0) * 1_000 / SECOND;
+        let used = record.quantities;
+        Ok(Self {
+            id: record.answer_id.clone().unwrap_or_else(|| record.id.clone()),
+            request_id: record.request_id.clone(),
+            model: record.model.clone(),
+            provider_name: record.upstream.clone(),
+            is_streamed: record.streamed,
+            cancelled: record.outcome == crate::domain::usage::Outcome::ClientGone,
+            created_at: rfc3339(record.started_at),
+            total_cost: decimal(record.cost_micros)?,
+            usage: decimal(record.cost_micros)?,
+            tokens_prompt: used.input_tokens + used.cached_input_tokens + used.cache_write_tokens,
+            tokens_completion: used.output_tokens + used.reasoning_tokens,
+            native_tokens_cached: used.cached_input_tokens,
+            native_tokens_reasoning: used.reasoning_tokens,
+            latency: milliseconds(record.started_at, first),
+            generation_time: milliseconds(first, record.finished_at),
+            record: record.into(),
+        })
+    }
+}

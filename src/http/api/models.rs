@@ -1,0 +1,83 @@
+//! The catalogue as a key sees it.
+
+use std::rc::Rc;
+
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use serde::Serialize;
+
+use crate::{
+    actors::{account::Identity, catalog::ModelEntry},
+    domain::{SECOND, api_key::Scope, pricing::Price, refusal::Refusal},
+    http::{error::ApiError, headers::CallerReader},
+    pipeline::Pipeline,
+};
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ModelView {
+    pub id: String,
+    /// Always `model`.
+    pub object: &'static str,
+    /// Seconds since the Unix epoch.
+    pub created: i64,
+    pub owned_by: String,
+    pub name: String,
+    pub kind: crate::domain::catalog::ModelKind,
+    pub context_length: Option<u64>,
+    pub max_output_tokens: Option<u64>,
+    pub prices: Vec<Price>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ModelList {
+    /// Always `list`.
+    pub object: &'static str,
+    pub data: Vec<ModelView>,
+}
+
+fn view(entry: &ModelEntry) -> ModelView {
+    let model = &entry.model;
+    ModelView {
+        id: model.id.clone(),
+        object: "model",
+        created: model.created_at / SECOND,
+        owned_by: model.id.split_once('/').map_or("pixgate", |(owner, _)| owner).to_owned(),
+        name: model.display_name.clone(),
+        kind: model.kind,
+        context_length: model.context_window,
+        max_output_tokens: model.max_output_tokens,
+        prices: model.prices.clone(),
+    }
+}
+
+/// Models this key can call
+#[utoipa::path(get, path = "/v1/models", tag = "Models", security(("key" = [])), responses((status = 200, body = ModelList)))]
+#[get("/v1/models")]
+pub async fn list(request: HttpRequest, pipeline: web::Data<Rc<Pipeline>>, reader: web::Data<CallerReader>) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&request, &pipeline, &reader).await?;
+    let snapshot = pipeline.catalog.snapshot();
+    let data = snapshot.models().into_iter().filter(|entry| caller.key.allows_model(&entry.id)).map(|entry| view(entry)).collect();
+    Ok(HttpResponse::Ok().json(ModelList { object: "list", data }))
+}
+
+/// One model
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "Models", security(("key" = [])), params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")),
+    responses((status = 200, body = ModelView), (status = 404, description = "`model_not_found`")))]
+#[get("/v1/models/{id:.+}")]
+pub async fn get(
+    request: HttpRequest,
+    id: web::Path<String>,
+    pipeline: web::Data<Rc<Pipeline>>,
+    reader: web::Data<CallerReader>,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&request, &pipeline, &reader).await?;
+    let snapshot = pipeline.catalog.snapshot();
+    match snapshot.model(&id).filter(|entry| caller.key.allows_model(&entry.id)) {
+        Some(entry) => Ok(HttpResponse::Ok().json(view(entry))),
+        None => Err(Refusal::ModelNotFound(id.chars().take(200).filter(|letter| !letter.is_control()).collect()).into()),
+    }
+}
+
+pub(super) async fn caller(request: &HttpRequest, pipeline: &Pipeline, reader: &CallerReader) -> Result<Identity, ApiError> {
+    let presented = reader.read(request, Scope::Inference)?;
+    Ok(pipeline.accounts.authenticate(&presented).await?)
+}

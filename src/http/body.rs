@@ -1,0 +1,62 @@
+//! Request bodies: bounded in size and in time.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, http::header::CONTENT_LENGTH, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+
+use super::error::ApiError;
+use crate::domain::refusal::Refusal;
+
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    pub bytes_max: usize,
+    /// From the end of the headers to the end of the body.
+    pub timeout: Duration,
+}
+
+/// Reads a whole body, or says why not.
+pub async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimits) -> Result<Bytes, ApiError> {
+    let too_large = || ApiError::from(Refusal::TooLarge { limit_bytes: limits.bytes_max });
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limits.bytes_max as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(limits.timeout, gather(payload, limits.bytes_max)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(Unread::TooLarge)) => Err(too_large()),
+        Ok(Err(Unread::Broken(error))) => Err(ApiError::invalid(format!("the request body could not be read: {error}"), None)),
+        Err(_) => {
+            let message = format!("the request body did not arrive within {} s", limits.timeout.as_secs());
+            Err(ApiError::new(actix_web::http::StatusCode::REQUEST_TIMEOUT, "invalid_request", message))
+        }
+    }
+}
+
+enum Unread {
+    TooLarge,
+    Broken(String),
+}
+
+async fn gather(mut payload: web::Payload, bytes_max: usize) -> Result<Bytes, Unread> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| Unread::Broken(error.to_string()))?;
+        if first.len().max(joined.len()) + chunk.len() > bytes_max {
+            return Err(Unread::TooLarge);
+        }
+        // Most bodies come in one piece and are not copied.
+        if first.is_empty() && joined.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.extend_from_slice(&first);
+            first = Bytes::new();
+        }
+        joined.extend_from_slice(&chunk);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}

@@ -1,0 +1,211 @@
+//! The one place that knows which status a refusal or failure has, and how it reads on the wire.
+
+use std::{borrow::Cow, fmt};
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+
+use crate::{
+    actors::account::RateState,
+    control::ControlError,
+    dialect::openai::errors::ErrorBody,
+    domain::refusal::{LimitKind, LimitScope, Refusal},
+    http::headers,
+    pipeline::CallError,
+    upstream::Failure,
+};
+
+/// An answer that is not the one asked for, ready for the wire.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    pub status: StatusCode,
+    /// Machine-readable code, for example `rate_limit_exceeded`.
+    pub code: &'static str,
+    pub message: String,
+    pub param: Option<Cow<'static, str>>,
+    pub limit: Option<LimitKind>,
+    pub scope: Option<LimitScope>,
+    pub retry_after_ms: Option<u64>,
+    pub rate: Option<Box<RateState>>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), param: None, limit: None, scope: None, retry_after_ms: None, rate: None }
+    }
+
+    pub fn invalid(message: impl Into<String>, param: Option<Cow<'static, str>>) -> Self {
+        Self { param, ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message) }
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub fn retry_after(mut self, milliseconds: u64) -> Self {
+        self.retry_after_ms = Some(milliseconds);
+        self
+    }
+
+    fn limited(mut self, limit: LimitKind, scope: LimitScope) -> Self {
+        self.limit = Some(limit);
+        self.scope = Some(scope);
+        self
+    }
+
+    /// The `type` that official SDKs tell errors apart by.
+    fn kind(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "authentication_error",
+            402 => "insufficient_quota",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        }
+    }
+
+    pub fn body<'a>(&'a self, request_id: &'a str) -> ErrorBody<'a> {
+        ErrorBody {
+            message: self.message.as_str().into(),
+            kind: self.kind().into(),
+            param: self.param.as_deref().map(Cow::from),
+            code: self.code.into(),
+            request_id: request_id.into(),
+            limit: self.limit.map(LimitKind::as_str),
+            scope: self.scope.map(LimitScope::as_str),
+        }
+    }
+
+    /// The whole answer, with the id of the request it belongs to.
+    pub fn respond(&self, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CONTENT_TYPE, "application/json"));
+        if let Some(milliseconds) = self.retry_after_ms {
+            response.insert_header((header::RETRY_AFTER, milliseconds.div_ceil(1_000).max(1).to_string()));
+            response.insert_header(("retry-after-ms", milliseconds.to_string()));
+        }
+        if matches!(self.status, StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN) {
+            // Official SDKs obey it: asking again changes nothing.
+            response.insert_header(("x-should-retry", "false"));
+        }
+        let mut response = response.body(self.body(request_id).to_bytes());
+        if let Some(rate) = &self.rate {
+            headers::insert_rate(response.headers_mut(), rate);
+        }
+        response
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}: {}", self.status.as_u16(), self.code, self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Without a request id; the middleware renders it again with one.
+    fn error_response(&self) -> HttpResponse {
+        self.respond("")
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::InvalidKey(_) => Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", text),
+            Refusal::EmailUnverified => Self::new(StatusCode::FORBIDDEN, "email_unverified", text),
+            Refusal::AccountNotActive(_) => Self::new(StatusCode::FORBIDDEN, "account_suspended", text),
+            Refusal::ScopeMissing(_) => Self::new(StatusCode::FORBIDDEN, "scope_missing", text),
+            Refusal::ModelNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "model_not_allowed", text),
+            Refusal::IpNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "ip_not_allowed", text),
+            Refusal::ModelNotFound(_) => Self { param: Some("model".into()), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", text) },
+            Refusal::RateLimited { limit, scope, retry_after_ms, .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).limited(limit, scope).retry_after(retry_after_ms)
+            }
+            Refusal::NeverFits { scope, .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).limited(LimitKind::Tpm, scope).retry_after(60_000)
+            }
+            Refusal::InsufficientCredits { .. } | Refusal::InDebt { .. } => {
+                Self { scope: Some(LimitScope::Account), ..Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text) }
+            }
+            Refusal::BudgetExhausted { .. } => {
+                Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text).limited(LimitKind::Budget, LimitScope::Key)
+            }
+            Refusal::Invalid { param, .. } => Self::invalid(text, param.map(Cow::from)),
+            Refusal::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", text),
+            Refusal::IdempotencyConflict(_) => Self::new(StatusCode::CONFLICT, "idempotency_conflict", text),
+            Refusal::Overloaded { retry_after_ms, .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text).retry_after(retry_after_ms)
+            }
+            Refusal::Draining => Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", text).retry_after(1_000),
+        }
+    }
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Invalid { message, param } => Self::invalid(message, param.map(Cow::from)),
+            ControlError::NotFound(what) => Self::not_found(format!("{what} does not exist")),
+            ControlError::Conflict(message) => Self::new(StatusCode::CONFLICT, "conflict", message),
+            ControlError::Refused(refusal) => refusal.into(),
+            ControlError::Unavailable(message) => {
+                tracing::warn!(error = %message, "a control-plane request could not reach the database");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the database is out of reach; nothing was changed, or ask again to see")
+                    .retry_after(1_000)
+            }
+            ControlError::Internal(message) => {
+                tracing::error!(error = %message, "a control-plane request failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the request failed inside the gateway; its log says why")
+            }
+        }
+    }
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal, rate) => Self { rate, ..refusal.into() },
+            CallError::Upstream(failure) => failure.into(),
+            CallError::UpstreamBusy(upstream) => {
+                let message = format!("the upstream '{upstream}' is busy and no other serves this model; retry soon");
+                Self { scope: Some(LimitScope::Upstream), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1_000) }
+            }
+            CallError::NoRoute(model) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                format!("no enabled upstream serves the model '{model}'; the operator has to add a route"),
+            )
+            .retry_after(30_000),
+            CallError::NotDurable(error) => {
+                tracing::error!(error = %error, "an answer was withheld because its charge could not be made durable");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the ledger could not be written; nothing was charged").retry_after(1_000)
+            }
+            CallError::Internal(message) => {
+                tracing::error!(error = %message, "a call failed inside the gateway");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the call failed inside the gateway; nothing was charged")
+            }
+        }
+    }
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        let text = failure.to_string();
+        match failure {
+            Failure::TimedOut { .. } => Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", text),
+            Failure::Refused { status: 400 | 404 | 413 | 422, message, .. } => Self::invalid(format!("the upstream refused the request: {message}"), None),
+            Failure::Refused { status: 429, message, retry_after_ms } => Self {
+                scope: Some(LimitScope::Upstream),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", format!("the upstream is rate limited: {message}"))
+                    .retry_after(retry_after_ms.unwrap_or(1_000))
+            },
+            _ => Self::new(StatusCode::BAD_GATEWAY, "upstream_error", text),
+        }
+    }
+}

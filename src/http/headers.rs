@@ -1,0 +1,205 @@
+//! Headers that are read from callers and written to them.
+
+use std::net::IpAddr;
+
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use ipnet::IpNet;
+
+use crate::{
+    actors::{account::Credentials, account::RateState, directory::Address, directory::Presented},
+    domain::{
+        api_key::{Scope, Shape},
+        key_hash::KeyHasher,
+        refusal::Refusal,
+    },
+};
+
+/// Longest `x-request-id` and `Idempotency-Key` that are taken from callers.
+const CALLER_ID_MAX: usize = 128;
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+const NO_KEY: Refusal = Refusal::InvalidKey("no API key was sent; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
+const MALFORMED: Refusal = Refusal::InvalidKey("this is not an API key of this gateway; check it for typos or create a new one");
+const CONFLICTING: Refusal = Refusal::InvalidKey("several different API keys were sent; send one");
+
+/// What turns a request into a caller: the pepper, and whose forwarded addresses count.
+#[derive(Clone)]
+pub struct CallerReader {
+    pub hasher: KeyHasher,
+    pub trusted_proxies: std::sync::Arc<[IpNet]>,
+}
+
+impl CallerReader {
+    /// The key a caller presents and where its account is found; nothing is proven yet.
+    pub fn read(&self, request: &HttpRequest, scope: Scope) -> Result<Presented, Refusal> {
+        let text = key_text(request)?;
+        let address = match Shape::of(text).map_err(|_| MALFORMED)? {
+            Shape::Standard(parsed) => Address::Locator(parsed.locator.into()),
+            Shape::Foreign => Address::Digest(self.hasher.digest(text)),
+        };
+        let digest = match &address {
+            Address::Digest(digest) => *digest,
+            Address::Locator(_) => self.hasher.digest(text),
+        };
+        Ok(Presented { address, credentials: Credentials { digest, scope, ip: self.ip(request) } })
+    }
+
+    /// The caller's address: that of the connection, or what trusted proxies in front of it say.
+    pub fn ip(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let peer = request.peer_addr()?.ip().to_canonical();
+        let is_trusted = |address: &IpAddr| self.trusted_proxies.iter().any(|network| network.contains(address));
+        if !is_trusted(&peer) {
+            return Some(peer);
+        }
+        let mut caller = peer;
+        // From the right: the last untrusted hop is the caller; what stands left of it anybody can write.
+        for forwarded in request.headers().get_all("x-forwarded-for").collect::<Vec<_>>().into_iter().rev() {
+            for hop in forwarded.to_str().unwrap_or_default().rsplit(',') {
+                let Ok(address) = hop.trim().parse::<IpAddr>() else { return Some(caller) };
+                caller = address.to_canonical();
+                if !is_trusted(&caller) {
+                    return Some(caller);
+                }
+            }
+        }
+        Some(caller)
+    }
+}
+
+fn key_text(request: &HttpRequest) -> Result<&str, Refusal> {
+    let mut found: Option<&str> = None;
+    let present = |text: &str| { if text.is_empty() { Err(NO_KEY) } else { Ok(()) } };
+    let headers = request.headers();
+    for name in ["x-api-key", "api-key", "x-goog-api-key"] {
+        if let Some(value) = headers.get(name) {
+            let text = value.to_str().map_err(|_| MALFORMED)?.trim();
+            present(text)?;
+            if found.is_some_and(|earlier| earlier != text) {
+                return Err(CONFLICTING);
+            }
+            found = Some(text);
+        }
+    }
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(|_| MALFORMED)?.trim();
+        let text = strip_scheme(text).ok_or(NO_KEY)?;
+        if found.is_some_and(|earlier| earlier != text) {
+            return Err(CONFLICTING);
+        }
+        found = Some(text);
+    }
+    if found.is_none() {
+        found = request.query_string().split('&').find_map(|pair| pair.strip_prefix("key=")).filter(|text| !text.is_empty());
+    }
+    found.ok_or(NO_KEY)
+}
+
+fn strip_scheme(text: &str) -> Option<&str> {
+    let (scheme, key) = text.split_once(' ')?;
+    let known = ["bearer", "key", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    Some(key.trim()).filter(|key| known && !key.is_empty())
+}
+
+/// The caller's own request id, when it is one that can be echoed and stored.
+pub fn caller_request_id(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get("x-request-id")?.to_str().ok()?;
+    let fits = !text.is_empty() && text.len() <= CALLER_ID_MAX;
+    (fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))).then_some(text)
+}
+
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let refuse = |message: &str| Refusal::Invalid { message: message.to_owned(), param: Some("Idempotency-Key".to_owned()) };
+    let text = value.to_str().map_err(|_| refuse("Idempotency-Key must be visible ASCII"))?.trim();
+    if text.is_empty() || text.len() > IDEMPOTENCY_KEY_MAX {
+        return Err(refuse("Idempotency-Key must have 1 to 255 characters"));
+    }
+    Ok(Some(text))
+}
+
+/// `x-ratelimit-*`, for the limits that exist.
+pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
+    let mut number = |name: &'static str, value: u64| {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    };
+    if let Some(limit) = rate.limit_requests {
+        number("x-ratelimit-limit-requests", limit);
+        number("x-ratelimit-remaining-requests", rate.remaining_requests);
+    }
+    if let Some(limit) = rate.limit_tokens {
+        number("x-ratelimit-limit-tokens", limit);
+        number("x-ratelimit-remaining-tokens", rate.remaining_tokens);
+    }
+    let mut reset = |name: &'static str, milliseconds: u64| {
+        if let Ok(value) = HeaderValue::from_str(&duration_text(milliseconds)) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    if rate.limit_requests.is_some() {
+        reset("x-ratelimit-reset-requests", rate.reset_requests_ms);
+    }
+    if rate.limit_tokens.is_some() {
+        reset("x-ratelimit-reset-tokens", rate.reset_tokens_ms);
+    }
+}
+
+/// A duration as OpenAI writes it in these headers: `1s`, `6m0s`, `20ms`.
+fn duration_text(milliseconds: u64) -> String {
+    let (minutes, seconds, rest) = (milliseconds / 60_000, milliseconds / 1_000 % 60, milliseconds % 1_000);
+    match (minutes, seconds, rest) {
+        (0, 0, rest) => format!("{rest}ms"),
+        (0, seconds, 0) => format!("{seconds}s"),
+        (0, seconds, rest) => format!("{seconds}.{rest:03}s"),
+        (minutes, seconds, _) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn key_of(headers: &[(&'static str, &'static str)], uri: &str) -> Result<String, Refusal> {
+        let request = headers.iter().fold(TestRequest::with_uri(uri), |request, header| request.insert_header(*header));
+        key_text(&request.to_http_request()).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_an_sdk_puts_it() {
+        for header in [("authorization", "Bearer k"), ("authorization", "bearer  k"), ("x-api-key", "k"), ("api-key", "k"), ("x-goog-api-key", "k")] {
+            assert_eq!(key_of(&[header], "/").unwrap(), "k", "{header:?}");
+        }
+        assert_eq!(key_of(&[], "/?a=b&key=k").unwrap(), "k");
+        assert_eq!(key_of(&[("x-api-key", "k"), ("authorization", "Bearer k")], "/").unwrap(), "k");
+        assert_eq!(key_of(&[("x-api-key", "k"), ("authorization", "Bearer other")], "/"), Err(CONFLICTING));
+        assert_eq!(key_of(&[], "/?key="), Err(NO_KEY));
+        assert_eq!(key_of(&[("authorization", "Basic abc")], "/"), Err(NO_KEY));
+        assert_eq!(key_of(&[("authorization", "Bearer ")], "/"), Err(NO_KEY));
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_from_trusted_proxies() {
+        let reader = |trusted: &[&str]| CallerReader {
+            hasher: KeyHasher::new(b"pepper"),
+            trusted_proxies: trusted.iter().map(|network| network.parse().unwrap()).collect(),
+        };
+        let request = TestRequest::default()
+            .peer_addr("10.0.0.1:9".parse().unwrap())
+            .insert_header(("x-forwarded-for", "6.6.6.6, 203.0.113.7, 10.0.0.2"))
+            .to_http_request();
+        let ip = |trusted: &[&str]| reader(trusted).ip(&request).unwrap().to_string();
+        assert_eq!(ip(&[]), "10.0.0.1");
+        assert_eq!(ip(&["10.0.0.1/32"]), "10.0.0.2");
+        assert_eq!(ip(&["10.0.0.0/8"]), "203.0.113.7");
+    }
+
+    #[test]
+    fn durations_read_as_openai_writes_them() {
+        let texts: Vec<String> = [0, 20, 1_000, 1_500, 360_000].into_iter().map(duration_text).collect();
+        assert_eq!(texts, ["0ms", "20ms", "1s", "1.500s", "6m0s"]);
+    }
+}

@@ -1,0 +1,47 @@
+//! The id of every request: the caller's own when it is usable, else ours; on the answer, and in the body of errors.
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderName, HeaderValue},
+    middleware::Next,
+    web,
+};
+
+use super::{error::ApiError, headers};
+use crate::clock::Clock;
+
+/// Ids of one request. `own` (`req_…`) is unique; `shown` is what the caller sees.
+#[derive(Debug, Clone)]
+pub struct RequestId {
+    pub own: String,
+    pub shown: String,
+}
+
+/// The ids the middleware gave this request.
+pub fn of(request: &HttpRequest) -> RequestId {
+    request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| RequestId { own: String::new(), shown: String::new() })
+}
+
+/// Gives the request its id and puts it on the answer.
+pub async fn stamp<B: MessageBody + 'static>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let own = match request.app_data::<web::Data<Clock>>() {
+        Some(clock) => clock.new_id("req"),
+        None => String::new(),
+    };
+    let shown = headers::caller_request_id(request.headers()).unwrap_or(&own).to_owned();
+    request.extensions_mut().insert(RequestId { own, shown: shown.clone() });
+    let response = next.call(request).await?;
+    // An error was rendered without knowing the request; here it gets its id.
+    let mut response = match response.response().error().and_then(|error| error.as_error::<ApiError>()).cloned() {
+        Some(error) => response.into_response(error.respond(&shown)),
+        None => response.map_into_boxed_body(),
+    };
+    if let Ok(value) = HeaderValue::from_str(&shown) {
+        let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static("x-request-id"), value.clone());
+        headers.insert(HeaderName::from_static("request-id"), value);
+    }
+    Ok(response)
+}

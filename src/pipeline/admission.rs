@@ -1,0 +1,187 @@
+//! From bytes to a call that may run: parse, find the model, hold the worst case with one `Admit`.
+
+use std::{rc::Rc, sync::Arc};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay};
+use crate::{
+    actors::{
+        account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
+        catalog::ModelEntry,
+        detached,
+    },
+    dialect::openai::{Endpoint, Request},
+    domain::{Timestamp, refusal::Refusal},
+};
+
+/// Larger texts are counted away from the worker thread.
+const COUNT_INLINE_BYTES_MAX: usize = 64 * 1024;
+/// How often a call asks again after the one it duplicated ended without an answer.
+const ADMITS_MAX: u32 = 4;
+
+/// A call that may run.
+pub struct Admitted {
+    pub endpoint: Endpoint,
+    pub body: Bytes,
+    pub id: String,
+    pub request_id: String,
+    pub arrived_at: Timestamp,
+    /// Prices and routes as they were at this moment; they count to the end.
+    pub model: Arc<ModelEntry>,
+    pub streamed: bool,
+    pub include_usage: bool,
+    /// Our count of the input.
+    pub input_tokens: u64,
+    pub account_id: Arc<str>,
+    pub key_id: Arc<str>,
+    pub held: HeldCredits,
+    pub rate: RateState,
+    pub idempotency: Option<IdempotencyClaim>,
+    pub guard: CallGuard,
+}
+
+pub enum Outcome {
+    Run(Box<Admitted>),
+    Replay(Outgoing),
+}
+
+/// What was read of a body; the body itself is kept beside it.
+struct Read {
+    model: Arc<ModelEntry>,
+    streamed: bool,
+    include_usage: bool,
+    input_tokens: u64,
+    output_tokens_max: u64,
+    choices: u64,
+}
+
+pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
+    let started_at = pipeline.clock.now();
+    let read = match read(pipeline, &incoming).await {
+        Ok(read) => read,
+        Err(refusal) => {
+            // Who has no valid key learns nothing about models or requests.
+            pipeline.accounts.authenticate(&incoming.presented).await?;
+            return Err(refusal.into());
+        }
+    };
+    let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
+    let hold = read.model.prices.worst_case(read.input_tokens, output_tokens, 1);
+    let claim = incoming.idempotency_key.as_ref().map(|key| IdempotencyClaim { key: key.clone(), request_hash: request_hash(&incoming) });
+    for _ in 0..ADMITS_MAX {
+        let verdict = pipeline
+            .accounts
+            .admit(&incoming.presented, |account| {
+                let what = "the queue of charges waiting for the database is full";
+                let slot = pipeline.journal.slot().ok_or(Refusal::Overloaded { what, retry_after_ms: 1_000 })?;
+                Ok(Admit {
+                    credentials: incoming.presented.credentials,
+                    call: CallFacts {
+                        id: incoming.id.clone(),
+                        request_id: incoming.request_id.clone(),
+                        endpoint: incoming.endpoint.path(),
+                        model: read.model.id.clone(),
+                    },
+                    hold,
+                    tokens: read.input_tokens.saturating_add(output_tokens),
+                    idempotency: claim.clone(),
+                    slot,
+                    account,
+                })
+            })
+            .await?;
+        let admission = match verdict {
+            Ok(admission) => admission,
+            Err(NotAdmitted::Refused(refusal, rate)) => return Err(CallError::Refused(refusal, Some(rate))),
+            Err(NotAdmitted::Again) => continue,
+            Err(NotAdmitted::Replay { account_id }) => {
+                let Some(claim) = &claim else { continue };
+                return replay::ended_just_now(pipeline, &account_id, claim).await.map(Outcome::Replay);
+            }
+        };
+        pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
+        let Admission { account_id, key_id, held, rate } = admission;
+        if let Some(claim) = &claim
+            && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
+        {
+            held.release(None);
+            return Ok(Outcome::Replay(answer));
+        }
+        let Incoming { endpoint, body, id, request_id, arrived_at, .. } = incoming;
+        let Read { model, streamed, include_usage, input_tokens, .. } = read;
+        return Ok(Outcome::Run(Box::new(Admitted {
+            endpoint,
+            body,
+            id,
+            request_id,
+            arrived_at,
+            model,
+            streamed,
+            include_usage,
+            input_tokens,
+            account_id,
+            key_id,
+            held,
+            rate,
+            idempotency: claim,
+            guard,
+        })));
+    }
+    Err(Refusal::Overloaded { what: "calls with this Idempotency-Key keep failing", retry_after_ms: 1_000 }.into())
+}
+
+async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refusal> {
+    let request = parse(incoming.endpoint, &incoming.body)?;
+    let snapshot = pipeline.catalog.snapshot();
+    let model = snapshot.model(&request.model).ok_or_else(|| Refusal::ModelNotFound(shown(&request.model)))?.clone();
+    if !incoming.endpoint.kind_allows(model.model.kind) {
+        let message = format!("the model '{}' cannot be called at {}", model.id, incoming.endpoint.path());
+        return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
+    }
+    let input_tokens = if request.text_bytes() <= COUNT_INLINE_BYTES_MAX {
+        request.input_tokens()
+    } else {
+        count_elsewhere(incoming.endpoint, incoming.body.clone()).await?
+    };
+    let cap = pipeline.policy.output_tokens_hold_max;
+    let output_tokens_max = match incoming.endpoint {
+        Endpoint::Embeddings => 0,
+        _ => [request.max_output_tokens, model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
+    };
+    Ok(Read {
+        streamed: request.streamed,
+        include_usage: request.include_usage,
+        choices: request.n.max(1).saturating_mul(if incoming.endpoint == Endpoint::Completions { request.rows().max(1) as u64 } else { 1 }),
+        input_tokens,
+        output_tokens_max,
+        model,
+    })
+}
+
+async fn count_elsewhere(endpoint: Endpoint, body: Bytes) -> Result<u64, Refusal> {
+    let counted = detached::compute(move || parse(endpoint, &body).map(|request| request.input_tokens())).await;
+    counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))
+}
+
+fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Request<'_>, Refusal> {
+    Request::parse(endpoint, body).map_err(|invalid| Refusal::Invalid { message: invalid.message, param: invalid.param.map(str::to_owned) })
+}
+
+/// A caller's text as it may stand in our own: bounded, and without control characters.
+fn shown(text: &str) -> String {
+    text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+fn request_hash(incoming: &Incoming) -> String {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(incoming.endpoint.path().as_bytes());
+    hash.update(b"\n");
+    hash.update(&incoming.body);
+    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> std::time::Duration {
+    std::time::Duration::from_micros(u64::try_from(to - from).unwrap_or(0))
+}

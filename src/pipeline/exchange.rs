@@ -1,0 +1,224 @@
+//! The exchange with upstreams: one attempt after the other, over all candidates, until the first content byte.
+
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{
+    CallError, Facts, Outgoing, Pipeline,
+    admission::{Admitted, elapsed},
+    metering,
+    relay::{Opening, Relay},
+    routing, settlement,
+    settlement::{Ending, Kept},
+};
+use crate::{
+    actors::catalog::Candidate,
+    dialect::openai::{self, Request},
+    domain::{refusal::Refusal, usage::Outcome},
+    telemetry::metrics::Stage,
+    upstream::{Answer, Call, Failure},
+};
+
+/// Held by whoever waits for the answer; dropped, it tells the call that nobody does.
+pub struct Presence(#[expect(dead_code, reason = "its drop is the signal")] oneshot::Sender<()>);
+
+/// Resolves when the waiting side is gone.
+pub struct Gone(oneshot::Receiver<()>);
+
+pub fn presence() -> (Presence, Gone) {
+    let (sender, receiver) = oneshot::channel();
+    (Presence(sender), Gone(receiver))
+}
+
+/// Runs an admitted call to its answer or its release.
+pub async fn perform(pipeline: Rc<Pipeline>, call: Admitted, gone: Gone) -> Result<Outgoing, CallError> {
+    let absent = Cell::new(false);
+    let work = attempt_all(&pipeline, call, &absent);
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        answer = &mut work => return answer,
+        _ = gone.0 => absent.set(true),
+    }
+    // The client left before the answer began: what the upstream reports in time is charged, else nothing was delivered.
+    match tokio::time::timeout(pipeline.policy.client_gone_drain, work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(CallError::Internal("the client left before the answer began".to_owned())),
+    }
+}
+
+/// What one attempt brought.
+enum Attempt {
+    Whole(Bytes),
+    Stream(Box<Opening>),
+}
+
+async fn attempt_all(pipeline: &Rc<Pipeline>, call: Admitted, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
+    let model = call.model.clone();
+    let candidates = routing::candidates(&model);
+    if candidates.is_empty() {
+        return Err(CallError::NoRoute(model.id.to_string()));
+    }
+    let attempts_max = pipeline.policy.retries_max as usize + 1;
+    let mut failed: Option<(Failure, &Candidate)> = None;
+    let mut busy: Option<&Candidate> = None;
+    let mut excluded = vec![false; candidates.len()];
+    let mut overhead_us = None;
+    let mut attempts = 0;
+    while attempts < attempts_max {
+        let Some(index) = next(&excluded, attempts) else { break };
+        let candidate = candidates[index];
+        let permit = match candidate.gate.enter(pipeline.policy.queue_wait).await {
+            Ok(permit) => permit,
+            Err(_) => {
+                excluded[index] = true;
+                busy = Some(candidate);
+                continue;
+            }
+        };
+        attempts += 1;
+        let overhead = *overhead_us.get_or_insert_with(|| {
+            let overhead = elapsed(call.arrived_at, pipeline.clock.now());
+            pipeline.metrics.stage(Stage::Overhead, overhead);
+            u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX)
+        });
+        match attempt(pipeline, &call, candidate, permit).await {
+            Ok(answer) => {
+                candidate.gate.succeeded();
+                return finish(pipeline, call, candidate, answer, attempts as u32, overhead, absent).await;
+            }
+            Err(failure) => {
+                if failure.counts_against_breaker() {
+                    candidate.gate.failed();
+                }
+                tracing::warn!(usage.id = %call.id, upstream = candidate.gate.name(), error = %failure, attempt = attempts, "attempt failed");
+                let more = attempts < attempts_max;
+                // A slow upstream is not asked twice for the same thing, and one that refuses us will refuse again.
+                excluded[index] = !failure.is_retryable() || matches!(failure, Failure::TimedOut { .. });
+                let go_on = more && failure.may_fail_over() && !absent.get();
+                let pause = backoff(pipeline, attempts, &failure);
+                failed = Some((failure, candidate));
+                if !go_on {
+                    break;
+                }
+                if next(&excluded, attempts).is_some_and(|next| next == index) {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+    match (failed, busy) {
+        (Some((failure, candidate)), _) => {
+            let ending = Ending {
+                outcome: Outcome::UpstreamFailed,
+                status: if matches!(failure, Failure::TimedOut { .. }) { 504 } else { 502 },
+                error_code: Some(if matches!(failure, Failure::TimedOut { .. }) { "upstream_timeout" } else { "upstream_error" }),
+                upstream: candidate.gate.name().into(),
+                upstream_model: candidate.upstream_model.clone(),
+                attempts: attempts as u32,
+                answer_id: None,
+                first_byte_at: None,
+            };
+            settlement::release(pipeline, call, ending);
+            Err(CallError::Upstream(failure))
+        }
+        (None, Some(candidate)) => Err(CallError::UpstreamBusy(candidate.gate.name().to_owned())),
+        (None, None) => Err(CallError::NoRoute(model.id.to_string())),
+    }
+}
+
+/// The candidate to try now: each in its turn, round and round, without the excluded ones.
+fn next(excluded: &[bool], attempts: usize) -> Option<usize> {
+    (0..excluded.len()).map(|step| (attempts + step) % excluded.len()).find(|&index| !excluded[index])
+}
+
+/// The pause before the same upstream is asked again: doubling, or what it asked for if that is short.
+fn backoff(pipeline: &Pipeline, attempts: usize, failure: &Failure) -> Duration {
+    let doubled = pipeline.policy.retry_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(6));
+    match failure {
+        Failure::Refused { retry_after_ms: Some(wait), .. } => doubled.max(Duration::from_millis((*wait).min(1_000))),
+        _ => doubled,
+    }
+}
+
+async fn attempt(pipeline: &Rc<Pipeline>, call: &Admitted, candidate: &Candidate, permit: Option<OwnedSemaphorePermit>) -> Result<Attempt, Failure> {
+    let target = &candidate.gate.target;
+    let spent = elapsed(call.arrived_at, pipeline.clock.now());
+    let started_at = pipeline.clock.now();
+    // The request was parsed at admission; only what a splice needs is read again.
+    let body = match Request::parse(call.endpoint, &call.body) {
+        Ok(request) => request.forward_body(&call.body, &candidate.upstream_model),
+        Err(invalid) => return Err(Failure::Garbage(invalid.message)),
+    };
+    let answer = pipeline
+        .connector
+        .provider(target)
+        .call(Call {
+            endpoint: call.endpoint,
+            body,
+            streamed: call.streamed,
+            request_id: call.request_id.clone(),
+            deadline: Duration::from_millis(target.timeouts.total_ms).saturating_sub(spent),
+        })
+        .await?;
+    if call.streamed {
+        return Opening::read(pipeline, call, answer, permit, started_at).await.map(|opening| Attempt::Stream(Box::new(opening)));
+    }
+    let Answer { body, .. } = answer;
+    let body = body.collect(pipeline.policy.answer_bytes_max).await?;
+    drop(permit);
+    let now = pipeline.clock.now();
+    pipeline.metrics.stage(Stage::UpstreamTotal, elapsed(started_at, now));
+    // Checked here, because a good status with an error inside is a reason to try elsewhere.
+    let parsed = openai::Answer::parse(call.endpoint, &body).map_err(|garbage| Failure::Garbage(garbage.0))?;
+    match parsed.error {
+        Some(message) => Err(Failure::Garbage(format!("a good status with an error inside: {message}"))),
+        None => Ok(Attempt::Whole(body)),
+    }
+}
+
+async fn finish(
+    pipeline: &Rc<Pipeline>,
+    call: Admitted,
+    candidate: &Candidate,
+    answer: Attempt,
+    attempts: u32,
+    overhead_us: u64,
+    absent: &Cell<bool>,
+) -> Result<Outgoing, CallError> {
+    let upstream: Arc<str> = candidate.gate.name().into();
+    let mut facts = Facts { upstream: upstream.clone(), overhead_us, cost_micros: None, rate: call.rate, replayed: false };
+    let ending = Ending {
+        outcome: if absent.get() { Outcome::ClientGone } else { Outcome::Completed },
+        status: 200,
+        error_code: None,
+        upstream,
+        upstream_model: candidate.upstream_model.clone(),
+        attempts,
+        answer_id: None,
+        first_byte_at: Some(pipeline.clock.now()),
+    };
+    let body = match answer {
+        Attempt::Stream(opening) => {
+            return Ok(Outgoing::Stream { facts, relay: Relay::new(pipeline.clone(), call, candidate.gate.clone(), *opening, ending) });
+        }
+        Attempt::Whole(body) => body,
+    };
+    let parsed = openai::Answer::parse(call.endpoint, &body).map_err(|garbage| CallError::Upstream(Failure::Garbage(garbage.0)))?;
+    let metered = metering::meter(&call, parsed.usage, || parsed.produced_tokens());
+    let ending = Ending { answer_id: parsed.id.as_deref().map(str::to_owned), ..ending };
+    let body = openai::answer::with_cost(&body, &parsed, metered.cost_micros, &metered.quantities);
+    facts.cost_micros = Some(metered.cost_micros);
+    let kept = call.idempotency.is_some().then(|| Kept { content_type: "application/json", body: Some(body.clone()) });
+    settlement::capture(pipeline, call, metered, ending, kept).await.map_err(CallError::NotDurable)?;
+    Ok(Outgoing::Whole { facts, status: 200, content_type: "application/json".to_owned(), body })
+}
+
+impl CallError {
+    /// A short code for the log.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(refusal, _) if !matches!(refusal, Refusal::Overloaded { .. }))
+    }
+}

@@ -1,0 +1,27 @@
+//! What a call used and what that costs, by the charging contract: the upstream's report, else our own count marked as an estimate.
+
+use super::admission::Admitted;
+use crate::domain::{Micros, pricing::Quantities};
+
+/// What is charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metered {
+    pub quantities: Quantities,
+    pub cost_micros: Micros,
+    /// True when the quantities are our own count.
+    pub estimated: bool,
+}
+
+/// `reported` is the upstream's word (explicit zeros count); `produced` is asked for our own count only without it.
+pub fn meter(call: &Admitted, reported: Option<Quantities>, produced: impl FnOnce() -> u64) -> Metered {
+    let estimated = reported.is_none();
+    let mut quantities =
+        reported.unwrap_or_else(|| Quantities { input_tokens: call.input_tokens, output_tokens: produced(), ..Quantities::default() });
+    quantities.requests = 1;
+    let cost_micros = call.model.prices.cost(&quantities).unwrap_or_else(|_| {
+        // No honest call reaches it; the most that was agreed to is the fair bound.
+        tracing::error!(usage.id = %call.id, model = %call.model.id, "reported usage is too large to be priced; charged the hold");
+        call.held.amount()
+    });
+    Metered { quantities, cost_micros, estimated }
+}

@@ -1,0 +1,392 @@
+//! A streamed answer on its way to the caller: forwarded as it comes, metered while it passes, settled before its end.
+//!
+//! The stream notices by its own drop that the caller left; what still has to be settled then goes on without it.
+
+use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Pipeline,
+    admission::{Admitted, elapsed},
+    metering::{self, Metered},
+    settlement::{self, Ending, Kept},
+};
+use crate::{
+    actors::{detached, upstream::Gate},
+    dialect::{
+        openai::{
+            ErrorBody,
+            errors::error_event,
+            stream::{Step, StreamMeter},
+        },
+        sse::Decoder,
+    },
+    domain::{Timestamp, usage::Outcome},
+    telemetry::metrics::Stage,
+    upstream::{Answer, Body, Failure},
+};
+
+/// Largest single event of a stream.
+const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A stream up to its first content.
+pub struct Opening {
+    body: Body,
+    decoder: Decoder,
+    meter: StreamMeter,
+    /// What can be sent already.
+    ready: Bytes,
+    /// The end mark came with the first content.
+    ended: bool,
+    /// The stream failed in the same read that brought its first content.
+    failed: Option<String>,
+    permit: Option<OwnedSemaphorePermit>,
+    started_at: Timestamp,
+}
+
+impl Opening {
+    /// Reads until there is content to deliver, so that everything before it can still fail over.
+    pub async fn read(
+        pipeline: &Pipeline,
+        call: &Admitted,
+        answer: Answer,
+        permit: Option<OwnedSemaphorePermit>,
+        started_at: Timestamp,
+    ) -> Result<Self, Failure> {
+        let is_stream = answer.content_type.as_deref().is_none_or(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream"));
+        if !is_stream {
+            return Err(Failure::Garbage("the upstream did not answer with an event stream".to_owned()));
+        }
+        let mut reader = Reader { decoder: Decoder::new(EVENT_BYTES_MAX), meter: StreamMeter::new(call.endpoint, call.include_usage) };
+        let mut body = answer.body;
+        let mut ready = BytesMut::new();
+        let mut ended = false;
+        let mut failed = None;
+        while !ended && !reader.meter.has_content() {
+            match body.next().await {
+                Some(chunk) => reader.decoder.push(chunk?),
+                None => {
+                    reader.finish_input();
+                    let (bytes, pass) = reader.pass();
+                    ready.extend_from_slice(&bytes);
+                    match pass {
+                        Pass::Failed(message) => return Err(Failure::Garbage(message)),
+                        Pass::Ended => {}
+                        Pass::More if reader.meter.is_complete() => {}
+                        Pass::More => return Err(Failure::BrokenOff("the stream ended before its first content".to_owned())),
+                    }
+                    ended = true;
+                    continue;
+                }
+            }
+            let (bytes, pass) = reader.pass();
+            ready.extend_from_slice(&bytes);
+            match pass {
+                Pass::More => {}
+                Pass::Ended => ended = true,
+                Pass::Failed(message) if reader.meter.has_content() => {
+                    // Content came with the same read: it is delivered, then the stream fails.
+                    failed = Some(message);
+                    break;
+                }
+                Pass::Failed(message) => return Err(Failure::Garbage(message)),
+            }
+        }
+        pipeline.metrics.stage(Stage::UpstreamFirstByte, elapsed(started_at, pipeline.clock.now()));
+        Ok(Self { body, decoder: reader.decoder, meter: reader.meter, ready: ready.freeze(), ended, failed, permit, started_at })
+    }
+}
+
+/// Decodes and meters.
+struct Reader {
+    decoder: Decoder,
+    meter: StreamMeter,
+}
+
+enum Pass {
+    /// More input is needed.
+    More,
+    /// The end mark came.
+    Ended,
+    Failed(String),
+}
+
+impl Reader {
+    /// Takes every event that is complete; answers with the bytes to forward.
+    fn pass(&mut self) -> (Bytes, Pass) {
+        let mut first: Option<Bytes> = None;
+        let mut joined = BytesMut::new();
+        let mut forward = |bytes: Bytes| match &first {
+            None => first = Some(bytes),
+            Some(earlier) => {
+                if joined.is_empty() {
+                    joined.extend_from_slice(earlier);
+                }
+                joined.extend_from_slice(&bytes);
+            }
+        };
+        let mut pass = Pass::More;
+        while let Some(event) = self.decoder.next_event() {
+            let step = match event {
+                Ok(event) => self.meter.on_event(&event),
+                Err(too_long) => Step::Error { message: format!("an event of the stream is longer than {} bytes", too_long.limit_bytes) },
+            };
+            match step {
+                Step::Forward(bytes) => forward(bytes),
+                Step::HoldBack | Step::Usage => {}
+                Step::Done => {
+                    pass = Pass::Ended;
+                    break;
+                }
+                Step::Error { message } => {
+                    pass = Pass::Failed(message);
+                    break;
+                }
+            }
+        }
+        let bytes = if joined.is_empty() { first.unwrap_or_default() } else { joined.freeze() };
+        (bytes, pass)
+    }
+
+    /// The input ended: a last event may lack its blank line.
+    fn finish_input(&mut self) {
+        if let Some(event) = self.decoder.finish() {
+            let mut whole = BytesMut::from(&event.raw[..]);
+            whole.extend_from_slice(b"\n\n");
+            self.decoder = Decoder::new(EVENT_BYTES_MAX);
+            self.decoder.push(whole.freeze());
+        }
+    }
+}
+
+/// The rest of a call whose answer is streamed.
+struct Running {
+    pipeline: Rc<Pipeline>,
+    call: Admitted,
+    gate: Arc<Gate>,
+    body: Body,
+    reader: Reader,
+    ending: Ending,
+    /// What was sent so far, for duplicates; `None` without Idempotency-Key or when it grew too large.
+    transcript: Option<BytesMut>,
+    _permit: Option<OwnedSemaphorePermit>,
+    started_at: Timestamp,
+}
+
+enum State {
+    /// Bytes of the opening wait to be sent.
+    Opened { ready: Bytes, then: Box<State> },
+    Relaying,
+    Settling,
+    Failing { message: String, outcome: Outcome, code: &'static str },
+}
+
+/// The answer's body. Yields chunks, never errors: a failure is an event inside the stream.
+pub struct Relay {
+    running: Option<(Running, State)>,
+    cut: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Relay {
+    pub(super) fn new(pipeline: Rc<Pipeline>, call: Admitted, gate: Arc<Gate>, opening: Opening, ending: Ending) -> Self {
+        let cut = Box::pin(pipeline.drain.is_cut());
+        let transcript = call.idempotency.is_some().then(BytesMut::new);
+        let Opening { body, decoder, meter, ready, ended, failed, permit, started_at } = opening;
+        let then = match failed {
+            Some(message) => interrupted(format!("the upstream broke off: {message}"), "upstream_error"),
+            None if ended => State::Settling,
+            None => State::Relaying,
+        };
+        let reader = Reader { decoder, meter };
+        let running = Running { pipeline, call, gate, body, reader, ending, transcript, _permit: permit, started_at };
+        Self { running: Some((running, State::Opened { ready, then: Box::new(then) })), cut }
+    }
+
+    /// The next bytes to send; `None` at the end.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let (running, state) = self.running.as_mut()?;
+            match state {
+                State::Opened { ready, then } => {
+                    let bytes = std::mem::take(ready);
+                    *state = std::mem::replace(then, State::Relaying);
+                    if !bytes.is_empty() {
+                        return Some(running.sent(bytes));
+                    }
+                }
+                State::Relaying => {
+                    let chunk = tokio::select! {
+                        biased;
+                        chunk = running.body.next() => chunk,
+                        () = &mut self.cut => {
+                            let message = "this node is shutting down and its drain limit is reached; what was delivered is charged".to_owned();
+                            *state = State::Failing { message, outcome: Outcome::Drained, code: "draining" };
+                            continue;
+                        }
+                    };
+                    let (bytes, next) = running.relay(chunk);
+                    if let Some(next) = next {
+                        *state = next;
+                    }
+                    if !bytes.is_empty() {
+                        return Some(running.sent(bytes));
+                    }
+                }
+                State::Settling | State::Failing { .. } => {
+                    let (running, state) = self.running.take()?;
+                    // Goes on to its end even if the caller leaves at this very moment.
+                    return detached::run_to_end(running.end(state)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some((running, state)) = self.running.take() {
+            // Nobody waits for it, and it must not be lost.
+            drop(detached::run_to_end(running.abandoned(state)));
+        }
+    }
+}
+
+fn interrupted(message: String, code: &'static str) -> State {
+    State::Failing { message, outcome: Outcome::UpstreamInterrupted, code }
+}
+
+impl Running {
+    /// Keeps a copy of what is sent, while it is small enough to be replayed.
+    fn sent(&mut self, bytes: Bytes) -> Bytes {
+        if let Some(transcript) = &mut self.transcript {
+            if transcript.len() + bytes.len() <= self.pipeline.policy.idempotency_bytes_max {
+                transcript.extend_from_slice(&bytes);
+            } else {
+                self.transcript = None;
+            }
+        }
+        bytes
+    }
+
+    fn relay(&mut self, chunk: Option<Result<Bytes, Failure>>) -> (Bytes, Option<State>) {
+        let ended = match chunk {
+            Some(Ok(chunk)) => {
+                self.reader.decoder.push(chunk);
+                false
+            }
+            Some(Err(failure)) => {
+                let code = if matches!(failure, Failure::TimedOut { .. }) { "upstream_timeout" } else { "upstream_error" };
+                return (Bytes::new(), Some(interrupted(format!("the upstream broke off: {failure}"), code)));
+            }
+            None => {
+                self.reader.finish_input();
+                true
+            }
+        };
+        let (bytes, pass) = self.reader.pass();
+        let next = match pass {
+            Pass::Ended => Some(State::Settling),
+            Pass::Failed(message) => Some(interrupted(format!("the upstream broke off: {message}"), "upstream_error")),
+            Pass::More if !ended => None,
+            Pass::More if self.reader.meter.is_complete() => Some(State::Settling),
+            Pass::More => Some(interrupted("the upstream broke off: the stream ended early".to_owned(), "upstream_error")),
+        };
+        (bytes, next)
+    }
+
+    /// Settles and makes the stream's last bytes.
+    async fn end(mut self, state: State) -> Bytes {
+        let now = self.pipeline.clock.now();
+        self.pipeline.metrics.stage(Stage::UpstreamTotal, elapsed(self.started_at, now));
+        let request_id = self.call.request_id.clone();
+        let failure = match state {
+            State::Failing { message, outcome, code } => Some((message, outcome, code)),
+            _ => None,
+        };
+        let reported = if failure.is_none() { self.reader.meter.reported() } else { None };
+        let metered = self.meter(reported);
+        let last = match &failure {
+            None => self.reader.meter.final_events(metered.cost_micros, &metered.quantities),
+            Some((message, outcome, code)) => {
+                self.ending.outcome = *outcome;
+                self.ending.error_code = Some(code);
+                if *outcome == Outcome::UpstreamInterrupted {
+                    self.gate.failed();
+                }
+                failure_event(message, code, &request_id)
+            }
+        };
+        let durable = self.settle(metered, Some(last.clone())).await;
+        match durable {
+            Ok(()) => last,
+            Err(error) => {
+                tracing::error!(error = %error, "a stream ended without its end mark because its charge could not be made durable");
+                failure_event("the ledger could not be written; nothing was charged", "overloaded", &request_id)
+            }
+        }
+    }
+
+    /// The caller left: waits a moment for the upstream's report, then settles what was produced.
+    async fn abandoned(mut self, state: State) {
+        let state = match state {
+            State::Opened { then, .. } => *then,
+            state => state,
+        };
+        let mut ended = !matches!(state, State::Relaying);
+        let drain = async {
+            while !ended && let Some(Ok(chunk)) = self.body.next().await {
+                self.reader.decoder.push(chunk);
+                // What comes now is not delivered, but it was produced for this call.
+                ended = !matches!(self.reader.pass().1, Pass::More);
+            }
+        };
+        // In time or not: whatever is known then is charged.
+        let _ = tokio::time::timeout(self.pipeline.policy.client_gone_drain, drain).await;
+        if let State::Failing { outcome, code, .. } = state {
+            self.ending.outcome = outcome;
+            self.ending.error_code = Some(code);
+        } else {
+            self.ending.outcome = Outcome::ClientGone;
+        }
+        let reported = self.reader.meter.reported();
+        let metered = self.meter(reported);
+        let id = self.call.id.clone();
+        self.transcript = None;
+        if let Err(error) = self.settle(metered, None).await {
+            tracing::error!(usage.id = %id, error = %error, "the charge of a call whose client had left could not be made durable");
+        }
+    }
+
+    fn meter(&self, reported: Option<crate::domain::pricing::Quantities>) -> Metered {
+        metering::meter(&self.call, reported, || self.reader.meter.produced_tokens())
+    }
+
+    async fn settle(self, metered: Metered, last: Option<Bytes>) -> Result<(), crate::actors::journal::NotDurable> {
+        let Self { pipeline, call, reader, mut ending, transcript, body, .. } = self;
+        // Closes the connection of a stream that did not end by itself.
+        drop(body);
+        ending.answer_id = reader.meter.answer_id().map(str::to_owned);
+        let kept = call.idempotency.is_some().then(|| {
+            let body = transcript.zip(last).map(|(mut transcript, last)| {
+                transcript.extend_from_slice(&last);
+                transcript.freeze()
+            });
+            Kept { content_type: "text/event-stream", body }
+        });
+        settlement::capture(&pipeline, call, metered, ending, kept).await
+    }
+}
+
+fn failure_event(message: &str, code: &'static str, request_id: &str) -> Bytes {
+    error_event(&ErrorBody {
+        message: message.into(),
+        kind: "server_error".into(),
+        param: None,
+        code: code.into(),
+        request_id: request_id.into(),
+        limit: None,
+        scope: None,
+    })
+}

@@ -1,0 +1,76 @@
+//! The stored answer to an earlier call with the same Idempotency-Key, for nothing.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{CallError, Facts, Outgoing, Pipeline};
+use crate::{
+    actors::account::{IdempotencyClaim, OTHER_REQUEST, RateState},
+    domain::refusal::Refusal,
+    store::{self, StoreError, idempotency::IdempotencyRecord},
+};
+
+const BARRIER_DEADLINE: Duration = Duration::from_secs(10);
+const NOT_KEPT: &str = "a call with this Idempotency-Key was answered and charged, but its answer is too large to be kept; use a new key to call again";
+
+/// The answer to a call of an earlier time, if there was one.
+pub async fn earlier(pipeline: &Rc<Pipeline>, account_id: &str, claim: &IdempotencyClaim) -> Result<Option<Outgoing>, CallError> {
+    match store::idempotency::find(&pipeline.db, account_id, &claim.key, pipeline.clock.now()).await {
+        Ok(Some(record)) if record.request_hash != claim.request_hash => Err(Refusal::IdempotencyConflict(OTHER_REQUEST).into()),
+        Ok(Some(record)) => Ok(Some(answer(record)?)),
+        Ok(None) => Ok(None),
+        Err(error) => Err(away(&error)),
+    }
+}
+
+/// The answer to a call that ended a moment ago; waits until it is durable.
+pub async fn ended_just_now(pipeline: &Rc<Pipeline>, account_id: &str, claim: &IdempotencyClaim) -> Result<Outgoing, CallError> {
+    if !pipeline.journal.barrier(BARRIER_DEADLINE).await {
+        return Err(Refusal::Overloaded { what: "the answer to replay is not written yet", retry_after_ms: 1_000 }.into());
+    }
+    match earlier(pipeline, account_id, claim).await? {
+        Some(answer) => Ok(answer),
+        None => Err(Refusal::IdempotencyConflict(NOT_KEPT).into()),
+    }
+}
+
+fn away(error: &StoreError) -> CallError {
+    tracing::warn!(error = %error, "an earlier answer could not be looked up");
+    Refusal::Overloaded { what: "earlier answers cannot be looked up because the database is out of reach", retry_after_ms: 1_000 }.into()
+}
+
+fn answer(record: IdempotencyRecord) -> Result<Outgoing, CallError> {
+    if record.status == 0 {
+        return Err(Refusal::IdempotencyConflict(NOT_KEPT).into());
+    }
+    let upstream = record.headers.iter().find(|(name, _)| name == "x-pixgate-upstream").map_or("", |(_, value)| value.as_str());
+    let facts = Facts { upstream: upstream.into(), overhead_us: 0, cost_micros: Some(0), rate: RateState::default(), replayed: true };
+    Ok(Outgoing::Whole { facts, status: record.status, content_type: record.content_type, body: record.body })
+}
+
+/// What is kept of an answer. One that is too large keeps its key taken, without its text (status 0).
+pub fn record(
+    pipeline: &Pipeline,
+    account_id: &str,
+    claim: &IdempotencyClaim,
+    usage_id: &str,
+    upstream: &str,
+    content_type: &str,
+    body: Option<Bytes>,
+) -> IdempotencyRecord {
+    let now = pipeline.clock.now();
+    let kept = body.filter(|body| body.len() <= pipeline.policy.idempotency_bytes_max);
+    IdempotencyRecord {
+        account_id: account_id.to_owned(),
+        idempotency_key: claim.key.clone(),
+        request_hash: claim.request_hash.clone(),
+        usage_id: usage_id.to_owned(),
+        status: if kept.is_some() { 200 } else { 0 },
+        content_type: content_type.to_owned(),
+        headers: vec![("x-pixgate-upstream".to_owned(), upstream.to_owned())],
+        body: kept.unwrap_or_default(),
+        created_at: now,
+        expires_at: now + i64::try_from(pipeline.policy.idempotency_ttl.as_micros()).unwrap_or(i64::MAX / 2),
+    }
+}

@@ -1,0 +1,96 @@
+//! The end of a call: its record, its capture or release, and the wait until that is durable.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Pipeline, admission::Admitted, metering::Metered, replay};
+use crate::{
+    actors::journal::NotDurable,
+    domain::{Timestamp, usage::Outcome, usage::UsageRecord},
+    telemetry::metrics::Stage,
+};
+
+/// How the exchange with upstreams went, for the record.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    pub outcome: Outcome,
+    /// Status the caller saw.
+    pub status: u16,
+    pub error_code: Option<&'static str>,
+    pub upstream: Arc<str>,
+    pub upstream_model: Arc<str>,
+    pub attempts: u32,
+    pub answer_id: Option<String>,
+    pub first_byte_at: Option<Timestamp>,
+}
+
+/// What an answer with an Idempotency-Key leaves behind for its duplicates.
+pub struct Kept<'a> {
+    pub content_type: &'a str,
+    /// `None` when it grew too large.
+    pub body: Option<Bytes>,
+}
+
+/// Books what was used and waits until that is durable.
+pub async fn capture(pipeline: &Rc<Pipeline>, call: Admitted, metered: Metered, ending: Ending, kept: Option<Kept<'_>>) -> Result<(), NotDurable> {
+    let started_at = pipeline.clock.now();
+    let record = call.idempotency.as_ref().zip(kept).map(|(claim, kept)| {
+        replay::record(pipeline, &call.account_id, claim, &call.id, &ending.upstream, kept.content_type, kept.body)
+    });
+    pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
+    let (held, usage, guard) = usage(pipeline, call, Some(metered), ending);
+    let ticket = held.capture(usage, record).await;
+    let durable = pipeline.journal.durable(ticket).await;
+    let took = u64::try_from(pipeline.clock.now() - started_at).unwrap_or(0);
+    pipeline.metrics.stage(Stage::Settlement, Duration::from_micros(took));
+    drop(guard);
+    durable
+}
+
+/// Ends a call that is not charged. Nothing has to be durable: a lost hold returns with its lease.
+pub fn release(pipeline: &Rc<Pipeline>, call: Admitted, ending: Ending) {
+    pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
+    let (held, usage, _guard) = usage(pipeline, call, None, ending);
+    held.release(Some(usage));
+}
+
+fn usage(
+    pipeline: &Pipeline,
+    call: Admitted,
+    metered: Option<Metered>,
+    ending: Ending,
+) -> (crate::actors::account::HeldCredits, UsageRecord, super::CallGuard) {
+    let record = UsageRecord {
+        id: call.id,
+        request_id: call.request_id,
+        account_id: call.account_id.to_string(),
+        key_id: call.key_id.to_string(),
+        endpoint: call.endpoint.path().to_owned(),
+        model: call.model.id.to_string(),
+        upstream: ending.upstream.to_string(),
+        upstream_model: ending.upstream_model.to_string(),
+        status: ending.status,
+        outcome: ending.outcome,
+        error_code: ending.error_code.map(str::to_owned),
+        streamed: call.streamed,
+        estimated: metered.is_some_and(|metered| metered.estimated),
+        quantities: metered.map_or_else(Default::default, |metered| metered.quantities),
+        cost_micros: metered.map_or(0, |metered| metered.cost_micros),
+        answer_id: ending.answer_id,
+        attempts: ending.attempts,
+        started_at: call.arrived_at,
+        first_byte_at: ending.first_byte_at,
+        finished_at: pipeline.clock.now(),
+    };
+    (call.held, record, call.guard)
+}
+
+fn endpoint(call: &Admitted) -> crate::telemetry::metrics::Endpoint {
+    use crate::{dialect::openai::Endpoint, telemetry::metrics};
+    match call.endpoint {
+        Endpoint::ChatCompletions => metrics::Endpoint::ChatCompletions,
+        Endpoint::Completions => metrics::Endpoint::Completions,
+        Endpoint::Embeddings => metrics::Endpoint::Embeddings,
+    }
+}

@@ -1,0 +1,439 @@
+//! The plain tables, and the agreement of entities and migration.
+
+use std::collections::BTreeSet;
+
+use pixgate_entities as entities;
+use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable};
+
+use super::*;
+use crate::{
+    domain::{
+        api_key::{ApiKey, Budget, BudgetPeriod, Scope},
+        catalog::{Model, ModelKind, ProviderKind, Route, Timeouts, Upstream},
+        pricing::{Price, Unit},
+    },
+    store::{Engine, audit, catalog, keys, sessions, sql},
+};
+
+#[tokio::test]
+async fn migrations_apply_once() {
+    with_options(async |db, options| {
+        assert_eq!(db.engine() == Engine::Sqlite, options.url.starts_with("sqlite:"));
+        assert_eq!(db.pending_migrations().await.unwrap(), Vec::<String>::new());
+        db.migrate().await.unwrap();
+        assert!(accounts::get(db, ACCOUNT).await.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fresh_database_waits_for_all_migrations() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = Db::open(&options(format!("sqlite://{}/new/x.db", directory.path().display()))).await.unwrap();
+    assert_eq!(db.pending_migrations().await.unwrap().len(), 4);
+    db.migrate().await.unwrap();
+    assert_eq!(db.pending_migrations().await.unwrap().len(), 0);
+}
+
+/// Inserts a row through the entity, reads it back, and compares the entity's columns with the table's.
+async fn assert_matches<M>(db: &Db, table: &str, model: M)
+where
+    M: Clone + PartialEq + std::fmt::Debug + Send + Sync + sea_orm::ModelTrait + IntoActiveModel<<M::Entity as EntityTrait>::ActiveModel>,
+    M::Entity: EntityTrait<Model = M>,
+    <M::Entity as EntityTrait>::ActiveModel: Send,
+{
+    model.clone().into_active_model().insert(db.write()).await.unwrap();
+    let rows = M::Entity::find().all(db.read()).await.unwrap();
+    assert!(rows.contains(&model), "{table}: {rows:?}");
+    let row = sql::one(db.read(), &format!("SELECT * FROM {table} LIMIT 1"), []).await.unwrap().unwrap();
+    let in_table: BTreeSet<String> = row.column_names().into_iter().collect();
+    let in_entity = <M::Entity as EntityTrait>::Column::iter().map(|column| column.as_str().to_owned()).collect();
+    assert_eq!(in_table, in_entity, "{table}");
+}
+
+macro_rules! row {
+    ($entity:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        entities::$entity::Model { $($field: $value.into()),* }
+    };
+}
+
+#[tokio::test]
+async fn entities_match_the_migration() {
+    with_db(async |db| {
+        let json = "{}";
+        assert_matches(
+            db,
+            "accounts",
+            row!(accounts {
+                id: "a",
+                locator: "l",
+                email: "e",
+                name: "n",
+                status: "active",
+                verified_at: 1,
+                limits: json,
+                plan_id: "p".to_owned(),
+                is_operator: true,
+                created_at: 1,
+                updated_at: 2
+            }),
+        )
+        .await;
+        assert_matches(db, "wallets", row!(wallets { account_id: "a", debt_micros: 1, overage_micros: 2 })).await;
+        assert_matches(db, "nodes", row!(nodes { id: "n", name: "n", version: "1", started_at: 1, expires_at: 2, fenced: true })).await;
+        assert_matches(
+            db,
+            "grants",
+            row!(grants {
+                id: "g",
+                account_id: "a",
+                amount_micros: 21,
+                category: "paid",
+                priority: -1,
+                effective_at: 1,
+                expires_at: 2,
+                available_micros: 1,
+                leased_micros: 2,
+                spent_micros: 3,
+                expired_micros: 4,
+                revoked_micros: 5,
+                repaid_micros: 6,
+                reason: "r",
+                actor: "a",
+                idempotency_key: "k",
+                request_hash: "h",
+                created_at: 3
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "leases",
+            row!(leases { id: "l", account_id: "a", node_id: "n", state: "open", folded_seq: 1, created_at: 2, closed_at: 3 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "lease_slices",
+            row!(lease_slices { lease_id: "l", grant_id: "g", position: 1, amount_micros: 2, expires_at: 3 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "open_holds",
+            row!(open_holds {
+                id: "h",
+                request_id: "r",
+                account_id: "a",
+                key_id: "k",
+                lease_id: "l",
+                node_id: "n",
+                amount_micros: 1,
+                endpoint: "e",
+                model: "m",
+                created_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "api_keys",
+            row!(api_keys {
+                id: "k",
+                account_id: "a",
+                title: "t",
+                prefix: "p",
+                last4: "4",
+                digest: vec![1, 255],
+                pepper_version: 1,
+                scopes: json,
+                models: json.to_owned(),
+                limits: json,
+                budget: json.to_owned(),
+                ip_allow: json.to_owned(),
+                expires_at: 1,
+                revoked_at: 2,
+                rotated_from: "o".to_owned(),
+                last_used_at: 3,
+                created_at: 4
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "upstreams",
+            row!(upstreams {
+                name: "u",
+                provider: "echo",
+                base_url: "b",
+                sealed_api_key: vec![0, 1],
+                weight: 1,
+                priority: -1,
+                max_concurrency: 2,
+                timeouts: json,
+                enabled: true,
+                created_at: 1,
+                updated_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "models",
+            row!(models {
+                id: "m",
+                kind: "chat",
+                display_name: "d",
+                context_window: 1,
+                max_output_tokens: 2,
+                prices: json,
+                routes: json,
+                enabled: false,
+                created_at: 1,
+                updated_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "audit_entries",
+            row!(audit_entries { id: "e", actor: "a", action: "x", subject: "s", details: json, created_at: 1 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "idempotency_records",
+            row!(idempotency_records {
+                account_id: "a",
+                idempotency_key: "k",
+                request_hash: "h",
+                usage_id: "u",
+                status: 200,
+                content_type: "c",
+                headers: json,
+                body: vec![0, 255],
+                created_at: 1,
+                expires_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "sessions",
+            row!(sessions { id: "s", account_id: "a", digest: vec![9], purpose: "session", expires_at: 1, used_at: 2, created_at: 3 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "usage_records",
+            row!(usage_records {
+                id: "u",
+                request_id: "r",
+                account_id: "a",
+                key_id: "k",
+                endpoint: "e",
+                model: "m",
+                upstream: "u",
+                upstream_model: "um",
+                status: 200,
+                outcome: "completed",
+                error_code: "c".to_owned(),
+                streamed: true,
+                estimated: true,
+                input_tokens: 1,
+                cached_input_tokens: 2,
+                cache_write_tokens: 3,
+                output_tokens: 4,
+                reasoning_tokens: 5,
+                other_quantities: json.to_owned(),
+                cost_micros: 6,
+                answer_id: "a".to_owned(),
+                attempts: 1,
+                started_at: 7,
+                first_byte_at: 8,
+                finished_at: 9
+            }),
+        )
+        .await;
+        // The sequence is the database's to give.
+        give(db, "g1", 5).await;
+        let transfer = entities::ledger_transfers::Entity::find().one(db.read()).await.unwrap().unwrap();
+        assert_eq!((transfer.amount_micros, transfer.kind.as_str(), transfer.cause.as_str()), (5, "grant", "g1"));
+        let row = sql::one(db.read(), "SELECT * FROM ledger_transfers", []).await.unwrap().unwrap();
+        let in_entity: BTreeSet<String> = entities::ledger_transfers::Column::iter().map(|column| column.as_str().to_owned()).collect();
+        assert_eq!(row.column_names().into_iter().collect::<BTreeSet<_>>(), in_entity);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn accounts_are_found_changed_and_unique() {
+    with_db(async |db| {
+        new_account(db, "acct_2").await;
+        let account = accounts::get(db, "acct_2").await.unwrap().unwrap();
+        assert_eq!(accounts::by_email(db, "acct_2@example.org").await.unwrap().as_ref(), Some(&account));
+        assert_eq!(accounts::by_locator(db, &account.locator).await.unwrap().as_ref(), Some(&account));
+        assert_eq!(accounts::operator(db).await.unwrap(), None);
+        assert_eq!(accounts::count(db).await.unwrap(), 2);
+        let ids = async |q, after| -> Vec<String> {
+            accounts::list(db, q, after, 10).await.unwrap().into_iter().map(|account| account.id).collect()
+        };
+        assert_eq!(ids(None, None).await, ["acct_2", "acct_1"]);
+        assert_eq!(ids(None, Some("acct_2")).await, ["acct_1"]);
+        assert_eq!(ids(Some("T_2@EX"), None).await, ["acct_2"]);
+        assert_eq!(ids(Some("%"), None).await, Vec::<String>::new());
+
+        let limits = Limits { rpm: Some(7), ..Limits::default() };
+        let patch = accounts::AccountPatch {
+            status: Some(AccountStatus::Suspended),
+            verified_at: Some(Some(NOW)),
+            limits: Some(limits),
+            ..Default::default()
+        };
+        let changed = accounts::update(db, "acct_2", patch, NOW + 1).await.unwrap();
+        assert_eq!((changed.status, changed.verified_at, changed.limits), (AccountStatus::Suspended, Some(NOW), limits));
+        assert_eq!((changed.updated_at, changed.name.as_str()), (NOW + 1, "Ada"));
+        let taken = accounts::AccountPatch { email: Some("acct_1@example.org".to_owned()), ..Default::default() };
+        let refused = accounts::update(db, "acct_2", taken, NOW).await.unwrap_err();
+        assert_eq!(refused, StoreError::Conflict("an account with the e-mail address acct_1@example.org exists".to_owned()));
+        let nobody = accounts::update(db, "acct_9", Default::default(), NOW).await;
+        assert!(matches!(nobody, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_are_kept_whole_and_belong_to_one_account() {
+    with_db(async |db| {
+        let mut key = ApiKey {
+            id: "key_1".to_owned(),
+            account_id: ACCOUNT.to_owned(),
+            title: "laptop".to_owned(),
+            prefix: "px_live_ab".to_owned(),
+            last4: "wxyz".to_owned(),
+            digest: [7; 32],
+            pepper_version: 1,
+            scopes: vec![Scope::Inference, Scope::Account],
+            models: Some(vec!["openai/*".to_owned()]),
+            limits: Limits { tpm: Some(9), ..Limits::default() },
+            budget: Some(Budget { micros: 5, period: BudgetPeriod::Month }),
+            ip_allow: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+            expires_at: Some(NOW),
+            revoked_at: None,
+            rotated_from: None,
+            last_used_at: None,
+            created_at: NOW,
+        };
+        keys::insert(db, &key).await.unwrap();
+        assert!(matches!(keys::insert(db, &ApiKey { id: "key_2".to_owned(), ..key.clone() }).await, Err(StoreError::Conflict(_))));
+        assert_eq!(keys::get(db, ACCOUNT, "key_1").await.unwrap().as_ref(), Some(&key));
+        assert_eq!(keys::get(db, "acct_2", "key_1").await.unwrap(), None);
+        assert_eq!(keys::find_by_id(db, "key_1").await.unwrap().as_ref(), Some(&key));
+        assert_eq!(keys::find_account_by_digest(db, &[7; 32]).await.unwrap().as_deref(), Some(ACCOUNT));
+        assert_eq!(keys::find_account_by_digest(db, &[8; 32]).await.unwrap(), None);
+        (key.models, key.budget, key.ip_allow, key.revoked_at) = (None, None, None, Some(NOW + 1));
+        keys::update(db, &key).await.unwrap();
+        assert_eq!(keys::list_by_account(db, ACCOUNT).await.unwrap(), [key.clone()]);
+        let foreign = ApiKey { account_id: "acct_2".to_owned(), ..key.clone() };
+        assert!(matches!(keys::update(db, &foreign).await, Err(StoreError::NotFound(_))));
+        let uses = [("key_1".to_owned(), NOW + 5), ("key_1".to_owned(), NOW + 3), ("key_9".to_owned(), NOW)];
+        keys::touch_last_used(db, &uses).await.unwrap();
+        assert_eq!(keys::list(db, None, 10).await.unwrap()[0].last_used_at, Some(NOW + 5));
+        assert_eq!(keys::list(db, Some("key_1"), 10).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_catalogue_is_loaded_as_it_was_saved() {
+    with_db(async |db| {
+        let mut upstream = Upstream {
+            name: "main".to_owned(),
+            provider: ProviderKind::Openai,
+            base_url: "http://127.0.0.1:1/v1".to_owned(),
+            sealed_api_key: vec![1, 2, 3],
+            weight: 3,
+            priority: -1,
+            max_concurrency: Some(8),
+            timeouts: Timeouts::default(),
+            enabled: true,
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        let mut model = Model {
+            id: "pixgate/echo".to_owned(),
+            kind: ModelKind::Chat,
+            display_name: "Echo".to_owned(),
+            context_window: Some(8_192),
+            max_output_tokens: None,
+            prices: vec![Price { unit: Unit::InputToken, micros: 150_000, per: 1_000_000 }],
+            routes: vec![Route { upstream: "main".to_owned(), upstream_model: "m".to_owned(), weight: 1, priority: 0 }],
+            enabled: true,
+            created_at: NOW,
+            updated_at: NOW,
+        };
+        catalog::insert_upstream(db, &upstream).await.unwrap();
+        catalog::insert_model(db, &model).await.unwrap();
+        let refused = catalog::insert_model(db, &model).await.unwrap_err();
+        assert_eq!(refused, StoreError::Conflict("a model with the id pixgate/echo exists".to_owned()));
+        (upstream.max_concurrency, model.enabled) = (None, false);
+        catalog::update_upstream(db, &upstream).await.unwrap();
+        catalog::update_model(db, &model).await.unwrap();
+        assert_eq!(catalog::get_upstream(db, "main").await.unwrap().as_ref(), Some(&upstream));
+        assert_eq!(catalog::get_model(db, "pixgate/echo").await.unwrap().as_ref(), Some(&model));
+        let all = catalog::load_all(db).await.unwrap();
+        assert_eq!(all, catalog::Catalog { upstreams: vec![upstream], models: vec![model] });
+        assert!(catalog::delete_model(db, "pixgate/echo").await.unwrap());
+        assert!(catalog::delete_upstream(db, "main").await.unwrap());
+        assert!(!catalog::delete_upstream(db, "main").await.unwrap());
+        assert!(matches!(catalog::update_model(db, &all.models[0]).await, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_signs_in_once() {
+    with_db(async |db| {
+        let link = sessions::Session {
+            id: "s1".to_owned(),
+            account_id: ACCOUNT.to_owned(),
+            digest: [1; 32],
+            purpose: sessions::Purpose::SignInLink,
+            expires_at: NOW + 10,
+            used_at: None,
+            created_at: NOW,
+        };
+        let session = sessions::Session { id: "s2".to_owned(), digest: [2; 32], purpose: sessions::Purpose::Session, ..link.clone() };
+        sessions::insert(db, &link).await.unwrap();
+        sessions::insert(db, &session).await.unwrap();
+        assert_eq!(sessions::consume_link(db, &[1; 32], NOW + 10).await.unwrap(), None);
+        let tries = futures_util::future::try_join_all((0..4).map(|_| sessions::consume_link(db, &[1; 32], NOW + 1))).await.unwrap();
+        assert_eq!(tries.into_iter().flatten().collect::<Vec<_>>(), [sessions::Session { used_at: Some(NOW + 1), ..link }]);
+        assert_eq!(sessions::consume_link(db, &[2; 32], NOW).await.unwrap(), None);
+        assert_eq!(sessions::find(db, &[2; 32], NOW + 9).await.unwrap().as_ref(), Some(&session));
+        assert_eq!(sessions::find(db, &[2; 32], NOW + 10).await.unwrap(), None);
+        assert!(!sessions::delete(db, "acct_2", "s2").await.unwrap());
+        assert!(sessions::delete(db, ACCOUNT, "s2").await.unwrap());
+        assert_eq!(sessions::delete_expired(db, NOW + 10).await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_listed_newest_first() {
+    with_db(async |db| {
+        for (id, subject) in [("aud_1", "key_1"), ("aud_2", "key_2"), ("aud_3", "key_1")] {
+            let details = serde_json::json!({ "id": id });
+            let (actor, action) = ("operator".to_owned(), "key.revoke".to_owned());
+            let entry = audit::AuditEntry { id: id.to_owned(), actor, action, subject: subject.to_owned(), details, created_at: NOW };
+            audit::append(db, entry).await.unwrap();
+        }
+        let ids = async |subject, after| -> Vec<String> {
+            audit::list(db, subject, after, 10).await.unwrap().into_iter().map(|entry| entry.id).collect()
+        };
+        assert_eq!(ids(None, None).await, ["aud_3", "aud_2", "aud_1"]);
+        assert_eq!(ids(Some("key_1"), None).await, ["aud_3", "aud_1"]);
+        assert_eq!(ids(None, Some("aud_2")).await, ["aud_1"]);
+    })
+    .await;
+}
