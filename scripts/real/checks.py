@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import urllib.error
 import urllib.request
 from decimal import Decimal
 
