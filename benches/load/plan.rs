@@ -366,6 +366,11 @@ impl Bench<'_> {
             self.closed("accounts", Contender::FullManyAccounts, &many_server, 64).await?;
         }
         self.results.figures.insert("rss_100k_accounts_mb", megabytes(many_server.process.rss_kib()?));
+        // The copies must be as sound as what they were copied from, or the comparison is with something else.
+        let check = Admin::open(many_server.address, ADMIN_KEY).await?.get("/admin/v1/ledger/check").await?;
+        if check["differences"].as_array().is_none_or(|differences| !differences.is_empty()) {
+            self.results.faults.push("ledger/check with 100 000 accounts finds differences".to_owned());
+        }
         many_server.stop()?;
         self.finish(few_server).await
     }

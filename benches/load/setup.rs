@@ -114,61 +114,66 @@ async fn differences(admin: &mut Admin, accounts: &[Account]) -> Fallible<Vec<St
     Ok(wrong)
 }
 
-/// Multiplies the first account of the bench, with its key, wallet, grant and the ledger line of that, in the database of a
-/// server that has ended: a hundred thousand calls of the admin API would take longer than the rest of the bench.
+/// A table of which every copy of an account gets a row like the account's own.
+struct Copied {
+    table: &'static str,
+    owner: &'static str,
+    /// Which of the owner's rows.
+    condition: &'static str,
+    /// Columns that must differ from row to row, as expressions of `i`, the number of the copy.
+    changes: &'static [(&'static str, &'static str)],
+}
+
+const COPIED_ID: &str = "'acc_' || printf('%032d', i)";
+const COPIED_GRANT: &str = "'grant_' || printf('%032d', i)";
+const COPIED: [Copied; 5] = [
+    Copied {
+        table: "accounts",
+        owner: "id",
+        condition: "TRUE",
+        changes: &[("id", COPIED_ID), ("locator", "printf('x%09d', i)"), ("email", "'copy-' || i || '@example.com'")],
+    },
+    Copied {
+        table: "api_keys",
+        owner: "account_id",
+        condition: "TRUE",
+        changes: &[("id", "'key_' || printf('%032d', i)"), ("account_id", COPIED_ID), ("digest", "randomblob(32)")],
+    },
+    Copied { table: "wallets", owner: "account_id", condition: "TRUE", changes: &[("account_id", COPIED_ID)] },
+    Copied {
+        table: "grants",
+        owner: "account_id",
+        condition: "TRUE",
+        changes: &[
+            ("id", COPIED_GRANT),
+            ("account_id", COPIED_ID),
+            ("available_micros", "amount_micros"),
+            ("leased_micros", "0"),
+            ("spent_micros", "0"),
+        ],
+    },
+    Copied {
+        table: "ledger_transfers",
+        owner: "account_id",
+        condition: "kind = 'grant'",
+        changes: &[("seq", "NULL"), ("account_id", COPIED_ID), ("grant_id", COPIED_GRANT), ("cause", COPIED_GRANT)],
+    },
+];
+
+/// Multiplies an account of the bench, with its key, wallet, grant and the ledger line of that, in the database of a server
+/// that has ended: a hundred thousand calls of the admin API would take longer than the rest of the bench.
 pub async fn add_accounts(dir: &Path, like: &Account, count: u64) -> Fallible {
     let database = Database::connect(format!("sqlite://{}", dir.join("pixgate.db").display())).await?;
-    // What must differ from row to row; `i` is the number of the copy.
-    let tables: [(&str, &str, &str, &[(&str, &str)]); 5] = [
-        (
-            "accounts",
-            "id",
-            "",
-            &[("id", "'acc_' || printf('%032d', i)"), ("locator", "printf('x%09d', i)"), ("email", "'copy-' || i || '@example.com'")],
-        ),
-        (
-            "api_keys",
-            "account_id",
-            "",
-            &[("id", "'key_' || printf('%032d', i)"), ("account_id", "'acc_' || printf('%032d', i)"), ("digest", "randomblob(32)")],
-        ),
-        ("wallets", "account_id", "", &[("account_id", "'acc_' || printf('%032d', i)")]),
-        (
-            "grants",
-            "account_id",
-            "",
-            &[
-                ("id", "'grant_' || printf('%032d', i)"),
-                ("account_id", "'acc_' || printf('%032d', i)"),
-                ("available_micros", "amount_micros"),
-                ("leased_micros", "0"),
-                ("spent_micros", "0"),
-            ],
-        ),
-        (
-            "ledger_transfers",
-            "account_id",
-            " AND kind = 'grant'",
-            &[
-                ("seq", "NULL"),
-                ("account_id", "'acc_' || printf('%032d', i)"),
-                ("grant_id", "'grant_' || printf('%032d', i)"),
-                ("cause", "'grant_' || printf('%032d', i)"),
-            ],
-        ),
-    ];
-    for (table, owner, condition, changes) in tables {
+    for Copied { table, owner, condition, changes } in COPIED {
         let query = format!("SELECT name FROM pragma_table_info('{table}')");
         let rows = database.query_all_raw(Statement::from_string(DbBackend::Sqlite, query)).await?;
         let columns = rows.iter().map(|row| row.try_get::<String>("", "name")).collect::<Result<Vec<_>, _>>()?;
-        let values: Vec<_> = columns
-            .iter()
-            .map(|column| changes.iter().find(|(name, _)| name == column).map_or(column.as_str(), |(_, value)| value))
-            .collect();
+        let changed = |column: &String| changes.iter().find(|(name, _)| name == column).map(|(_, value)| *value);
+        let values: Vec<_> = columns.iter().map(|column| changed(column).unwrap_or(column)).collect();
         let (columns, values) = (columns.join(", "), values.join(", "));
         let insert = format!(
             "WITH RECURSIVE copies (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM copies WHERE i < {count})
-             INSERT INTO {table} ({columns}) SELECT {values} FROM {table}, copies WHERE {owner} = '{}'{condition}",
+             INSERT INTO {table} ({columns}) SELECT {values} FROM {table}, copies WHERE {owner} = '{}' AND {condition}",
             like.id
         );
         let added = database.execute_unprepared(&insert).await?.rows_affected();
