@@ -3,7 +3,6 @@
 //! Absent on purpose: HTTP, SQL (see `store`), the order of a call's steps (see `pipeline`).
 
 pub mod account;
-mod carry;
 pub mod catalog;
 pub mod detached;
 pub mod directory;
@@ -11,5 +10,3 @@ pub mod journal;
 pub mod supervision;
 pub mod sweeper;
 pub mod upstream;
-
-pub use carry::{Lost, to_the_end};

@@ -25,7 +25,7 @@ pub use self::{
     page::{Page, PageRequest},
 };
 use crate::{
-    actors::{catalog::CatalogClient, directory::Accounts, journal::JournalClient, supervision::ActorTree, to_the_end},
+    actors::{catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, supervision::ActorTree},
     clock::Clock,
     domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal},
     store::{Db, Durability, StoreError, ledger::LedgerFailure, seal::Sealer},
@@ -65,10 +65,8 @@ impl Control {
         T: 'static,
         F: Future<Output = Result<T, ControlError>> + 'static,
     {
-        match to_the_end(work(self.clone())).await {
-            Ok(outcome) => outcome,
-            Err(lost) => Err(ControlError::Internal(lost.to_string())),
-        }
+        let outcome = run_to_end(work(self.clone())).await;
+        outcome.unwrap_or_else(|| Err(ControlError::Internal("a use case panicked half-way".to_owned())))
     }
 }
 

@@ -8,9 +8,13 @@ const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 200;
 
 /// The part of a query that every list has. Numbers arrive as text because other parameters are flattened beside them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
+    /// Items of a page.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 

@@ -35,7 +35,7 @@ use tokio::time::Sleep;
 
 pub use context::ServiceContext;
 pub use handle::{AskError, Handle, Message, Receive, Reply, TellError};
-pub use vitals::{ActorState, ActorTree, Vitals};
+pub use vitals::{ActorNode, ActorState, ActorTree, Vitals};
 
 /// The actix context a service runs in; it offers timers and local futures.
 pub type Ctx<S> = Context<Supervised<S>>;

@@ -10,7 +10,7 @@ use crate::{
     domain::catalog::{ProviderKind, Timeouts},
     store,
     telemetry::redact::{Secret, scrub},
-    upstream::{Target, openai::parse_base_url},
+    upstream::{ApiKey, Target, parse_base_url},
 };
 
 const NAME_LENGTH_MAX: usize = 64;
@@ -187,8 +187,8 @@ pub async fn delete_upstream(control: &Control, actor: &Actor, name: &str) -> Re
 pub async fn test_upstream(control: &Control, name: &str) -> Result<UpstreamTest, ControlError> {
     let upstream = get_upstream(control, name).await?;
     let api_key = match upstream.sealed_api_key.as_slice() {
-        [] => None,
-        sealed => Some(Secret::new(control.sealer.open(&upstream.name, sealed)?)),
+        [] => ApiKey::new(""),
+        sealed => ApiKey::new(control.sealer.open(&upstream.name, sealed)?),
     };
     let target = Target {
         name: upstream.name,

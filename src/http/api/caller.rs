@@ -8,7 +8,7 @@ use serde_json::{json, value::RawValue};
 
 use super::models::caller;
 use crate::{
-    control::{Control, credits},
+    control::{self, Control},
     dialect::openai::credits_text,
     domain::{Micros, SECOND, Timestamp, usage::UsageRecord},
     http::{
@@ -93,7 +93,7 @@ pub async fn credits(
         balance: crate::domain::ledger::Balance,
     }
     let caller = caller(&request, &pipeline, &reader).await?;
-    let balance = credits::balance(&control, &caller.account_id).await?;
+    let balance = control::credits::balance(&control, &caller.account_id).await?;
     let view = View { total_credits: decimal(balance.granted_micros)?, total_usage: decimal(balance.spent_micros)?, balance };
     Ok(HttpResponse::Ok().json(json!({ "data": serde_json::value::to_raw_value(&view).map_err(|error| ApiError::invalid(error.to_string(), None))? })))
 }
