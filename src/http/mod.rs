@@ -3,6 +3,7 @@
 //! `api/` is what keys call, `admin/` what admins call, `site/` documents both, [`operations`] is for whoever runs the node.
 //! Absent on purpose: decisions (see `pipeline` and `control`), queries.
 
+pub mod access_log;
 pub mod admin;
 pub mod api;
 pub mod body;

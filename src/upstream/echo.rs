@@ -7,13 +7,14 @@
 //! | option | effect |
 //! |---|---|
 //! | `delay_ms` | waits before the first byte, and before every content delta after the first |
-//! | `chunks` | exactly that many content deltas (words are grouped, split or repeated to that number); `max_tokens` may still end them early |
+//! | `chunks` | exactly that many content deltas (words are grouped or split, or ` echo` added, to that number); `max_tokens` may still end them early |
 //! | `fail` | `status:NNN`: refuses with that status; `midstream`: breaks off after half of the deltas, or instead of a whole answer; `hang`: never answers; `no_usage`: answers without usage |
 
+mod embedding;
 mod text;
 mod wire;
 
-use std::{borrow::Cow, collections::VecDeque, rc::Rc, time::Duration};
+use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -34,6 +35,8 @@ const DELAY_MS_MAX: u64 = 600_000;
 const CHUNKS_MAX: usize = 100_000;
 /// What a refusal with status 429 asks for.
 const RETRY_AFTER_MS: u64 = 1_000;
+/// All choices of one answer that is not streamed.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The built-in upstream.
 #[derive(Debug, Clone)]
@@ -73,27 +76,47 @@ impl Shared {
             Some(Fail::Hang) => patience.wait(std::future::pending::<()>()).await?,
             _ => {}
         }
-        let streamed = request.streamed;
-        let script = wire::Script {
-            request: &request,
-            request_id: &call.request_id,
-            created: self.clock.now() / SECOND,
-            chunks: options.chunks,
-            midstream: options.fail == Some(Fail::Midstream),
-            no_usage: options.fail == Some(Fail::NoUsage),
-        };
-        let pieces = match request.endpoint {
-            Endpoint::Embeddings => script.embeddings(&call.body)?,
-            _ if streamed => script.stream(),
-            _ => script.whole(),
-        };
+        let source = self.answer(call, &request, &options).await?;
         if let Some(delay) = options.delay {
             patience.wait(sleep(delay)).await?;
         }
         patience.begun();
-        let content_type = if streamed { "text/event-stream" } else { "application/json" };
-        let body = Body::Echo(EchoBody { pieces, delay: options.delay, patience });
+        let content_type = if request.streamed { "text/event-stream" } else { "application/json" };
+        let body = Body::Echo(EchoBody { source, delay: options.delay, patience });
         Ok(Answer { status: 200, content_type: Some(content_type.to_owned()), body })
+    }
+
+    async fn answer(&self, call: &Call, request: &Request<'_>, options: &Options) -> Result<Source, Failure> {
+        let midstream = options.fail == Some(Fail::Midstream);
+        if midstream && !request.streamed {
+            return Ok(Source::Whole(Some(Piece::Cut)));
+        }
+        let usage_wanted = options.fail != Some(Fail::NoUsage);
+        let mut prompt_tokens = request.flat_tokens();
+        for text in request.input_texts() {
+            prompt_tokens += text::count(text).await;
+        }
+        if request.endpoint == Endpoint::Embeddings {
+            let answer = embedding::answer(request, &call.body, usage_wanted.then_some(prompt_tokens))?;
+            return Ok(Source::Whole(Some(Piece::Prompt(answer))));
+        }
+        let mut reply = text::Reply::new(&request.last_user_text(), options.chunks);
+        let mut tokens = text::count(reply.text()).await;
+        let limit = request.max_output_tokens.filter(|most| tokens > *most);
+        if let Some(most) = limit {
+            tokens = reply.cut_to(most).await;
+        }
+        let mut script = wire::Script::new(request, &call.request_id, self.clock.now() / SECOND, limit.is_some());
+        if usage_wanted {
+            script = script.with_usage(prompt_tokens, tokens * request.n);
+        }
+        if request.streamed {
+            return Ok(Source::Stream(Box::new(wire::Stream::new(script, reply, request.include_usage, midstream))));
+        }
+        if reply.text().len() as u64 * request.n > ANSWER_BYTES_MAX {
+            return Err(refused(400, "'n' times the message is too much to answer at once; stream it".to_owned()));
+        }
+        Ok(Source::Whole(Some(Piece::Prompt(script.whole(reply.text())))))
     }
 }
 
@@ -104,9 +127,15 @@ fn refused(status: u16, message: String) -> Failure {
 /// What an echo has left to say.
 #[derive(Debug)]
 pub struct EchoBody {
-    pieces: VecDeque<Piece>,
+    source: Source,
     delay: Option<Duration>,
     patience: Patience,
+}
+
+#[derive(Debug)]
+enum Source {
+    Whole(Option<Piece>),
+    Stream(Box<wire::Stream>),
 }
 
 #[derive(Debug)]
@@ -125,7 +154,11 @@ impl EchoBody {
         if let Err(failure) = self.patience.wait(tokio::task::consume_budget()).await {
             return self.end(failure);
         }
-        let bytes = match self.pieces.pop_front()? {
+        let piece = match &mut self.source {
+            Source::Whole(piece) => piece.take(),
+            Source::Stream(stream) => stream.next_piece(),
+        };
+        let bytes = match piece? {
             Piece::Prompt(bytes) => bytes,
             Piece::Delayed(bytes) => {
                 let waited = match self.delay {
@@ -143,7 +176,7 @@ impl EchoBody {
     }
 
     fn end(&mut self, failure: Failure) -> Option<Result<Bytes, Failure>> {
-        self.pieces.clear();
+        self.source = Source::Whole(None);
         Some(Err(failure))
     }
 }

@@ -8,10 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::dialect::{
-    json::{Prose, Text},
-    tokens,
-};
+use crate::dialect::json::{Prose, Text};
 
 /// Flat count of an image: what a large one costs by OpenAI's tile rule. Also for videos and parts we do not know.
 const MEDIA_TOKENS: u64 = 1_600;
@@ -220,9 +217,10 @@ impl<'a> Prompt<'a> {
         }
     }
 
-    pub fn tokens(&self) -> u64 {
+    /// How many tokens were given as such.
+    pub fn given_tokens(&self) -> u64 {
         match self {
-            Self::Texts(texts) => texts.iter().map(|text| tokens::count(text)).sum(),
+            Self::Texts(_) => 0,
             Self::Tokens { tokens, .. } => *tokens,
         }
     }

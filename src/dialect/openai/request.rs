@@ -176,22 +176,32 @@ impl<'a> Request<'a> {
     /// Our count of the input, rather too high than too low: texts, 4 tokens a message and 3 a chat, tools and schemas as the JSON they
     /// are, media at flat rates that do not depend on what the bytes say. Takes milliseconds for large texts; see [`Self::text_bytes`].
     pub fn input_tokens(&self) -> u64 {
-        let described: u64 = self.described.iter().map(|text| tokens::count(text)).sum();
-        let input = match &self.input {
-            Input::Messages(messages) => messages.iter().map(message_tokens).sum::<u64>() + TOKENS_PER_CHAT,
-            Input::Prompt(prompt) => prompt.tokens(),
-        };
-        described + input
+        self.input_texts().map(tokens::count).sum::<u64>() + self.flat_tokens()
     }
 
     /// Bytes that [`Self::input_tokens`] has to tokenise: about 25 per microsecond.
     pub fn text_bytes(&self) -> usize {
-        let described: usize = self.described.iter().map(|text| text.len()).sum();
-        let input: usize = match &self.input {
-            Input::Messages(messages) => messages.iter().flat_map(Message::texts).map(str::len).sum(),
-            Input::Prompt(prompt) => prompt.texts().iter().map(|text| text.len()).sum(),
+        self.input_texts().map(str::len).sum()
+    }
+
+    /// Everything that is tokenised.
+    pub fn input_texts(&self) -> impl Iterator<Item = &str> {
+        let (messages, prompts): (&[Message<'a>], &[Cow<'a, str>]) = match &self.input {
+            Input::Messages(messages) => (messages, &[]),
+            Input::Prompt(prompt) => (&[], prompt.texts()),
         };
-        described + input
+        let described = self.described.iter().copied();
+        described.chain(messages.iter().flat_map(Message::texts)).chain(prompts.iter().map(|prompt| &**prompt))
+    }
+
+    /// The part of the input's count that needs no tokenising: framing, media, and tokens given as such.
+    pub fn flat_tokens(&self) -> u64 {
+        match &self.input {
+            Input::Messages(messages) => {
+                messages.iter().map(|message| message.media_tokens() + TOKENS_PER_MESSAGE).sum::<u64>() + TOKENS_PER_CHAT
+            }
+            Input::Prompt(prompt) => prompt.given_tokens(),
+        }
     }
 
     /// The text parts of the last message of the user, or the prompts (joined by line breaks).
@@ -260,10 +270,6 @@ impl<'a> Request<'a> {
             (None, None) => Edit { at: *object_start..*object_start, with: r#""stream_options":{"include_usage":true},"#.to_owned() },
         }
     }
-}
-
-fn message_tokens(message: &Message<'_>) -> u64 {
-    message.texts().map(tokens::count).sum::<u64>() + message.media_tokens() + TOKENS_PER_MESSAGE
 }
 
 /// Completions may ask for no output at all, to score a prompt.

@@ -178,6 +178,28 @@ async fn embeddings_are_unit_vectors_in_the_format_asked_for() {
     assert_eq!(bytes.len(), 8 * 4);
     let refused = call(Endpoint::Embeddings, r#"{"model":"echo","input":"a","dimensions":0}"#).await;
     assert!(matches!(refused, Err(Failure::Refused { status: 400, .. })));
+    let refused = call(Endpoint::Embeddings, r#"{"model":"echo","input":["a","b"],"dimensions":600000}"#).await;
+    assert!(matches!(refused, Err(Failure::Refused { status: 400, .. })));
     let tokens = whole(Endpoint::Embeddings, r#"{"model":"echo","input":[[1,2],[3]]}"#).await;
     assert!(tokens.contains(r#""prompt_tokens":3"#));
+}
+
+#[tokio::test]
+async fn huge_replies_are_streamed_or_refused() {
+    let body = format!(r#"{{"model":"echo","n":128,"messages":[{{"role":"user","content":"{}"}}]}}"#, "a ".repeat(300_000));
+    let refused = call(Endpoint::ChatCompletions, &body).await;
+    assert!(matches!(refused, Err(Failure::Refused { status: 400, .. })));
+    let body = body.replacen("{", "{\"stream\":true,", 1);
+    let mut stream = call(Endpoint::ChatCompletions, &body).await.expect("an answer").body;
+    for _ in 0..1_000 {
+        stream.next().await.expect("more").expect("bytes");
+    }
+}
+
+#[tokio::test]
+async fn every_choice_is_streamed() {
+    let body = chat(r#","stream":true,"n":2,"metadata":{"chunks":"2"}"#);
+    let (deltas, _, meter) = stream(Endpoint::ChatCompletions, &body).await;
+    assert_eq!(deltas, ["one", "one", " \"two\" three", " \"two\" three"]);
+    assert!(meter.is_complete());
 }

@@ -1,105 +1,157 @@
-//! Cutting a reply into the pieces an echo delivers.
+//! Cutting a reply into the pieces an echo delivers, one at a time: replies may be as long as requests, so nothing is made ahead.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::dialect::tokens;
 
-/// A reply in pieces, and our count of them.
+/// Counted in slices of this size with a pause between them, so that other calls of the thread get their turn (2.6 ms each).
+const SLICE_BYTES: usize = 64 * 1024;
+/// What fills a reply that has fewer characters than chunks are asked for.
+const FILLER: &str = " echo";
+
+/// A reply and how it is cut: into words, or into an exact number of chunks.
 #[derive(Debug)]
-pub(super) struct Reply<'a> {
-    pub pieces: Vec<Cow<'a, str>>,
-    pub tokens: u64,
-    /// Cut short by the caller's limit.
-    pub cut: bool,
+pub(super) struct Reply {
+    text: String,
+    plan: Plan,
+    chunks: usize,
+    /// The next chunk and where it begins.
+    next: usize,
+    at: usize,
 }
 
-/// Cuts `text` into words, or into exactly `chunks` pieces, and ends it where `tokens_max` is reached.
-pub(super) fn reply(text: &str, chunks: Option<usize>, tokens_max: Option<u64>) -> Reply<'_> {
-    let pieces = match chunks {
-        None => words(text).into_iter().map(Cow::Borrowed).collect(),
-        Some(chunks) => exactly(text, chunks),
-    };
-    let tokens = tokens::count(&pieces.concat());
-    match tokens_max {
-        Some(most) if tokens > most => cut_to(pieces, most),
-        _ => Reply { pieces, tokens, cut: false },
-    }
+#[derive(Debug, Clone, Copy)]
+enum Plan {
+    /// So many words, in equal groups.
+    Words(usize),
+    /// So many characters, in equal groups.
+    Characters(usize),
+    /// A character each up to this position, then fillers.
+    Padded(usize),
 }
 
-/// Words with the white space before them; together they are the text.
-fn words(text: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let (mut start, mut in_word) = (0, false);
-    for (at, c) in text.char_indices() {
-        if c.is_whitespace() && in_word {
-            words.push(&text[start..at]);
-            start = at;
+impl Reply {
+    pub fn new(text: &str, chunks: Option<usize>) -> Self {
+        let words = count_words(text);
+        let chunks = chunks.unwrap_or(words);
+        let characters = if words < chunks { text.chars().count() } else { 0 };
+        let plan = match chunks {
+            _ if chunks <= words => Plan::Words(words),
+            _ if chunks <= characters => Plan::Characters(characters),
+            _ => Plan::Padded(text.len()),
+        };
+        let mut text = if chunks == 0 { String::new() } else { text.to_owned() };
+        if matches!(plan, Plan::Padded(_)) {
+            text.push_str(&FILLER.repeat(chunks - characters));
         }
-        in_word = !c.is_whitespace();
+        Self { text, plan, chunks, next: 0, at: 0 }
     }
-    if start < text.len() {
-        words.push(&text[start..]);
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Ends the reply where the limit is reached, within a word if need be, and says how many tokens are left of it. For replies that
+    /// were counted and found too long.
+    pub async fn cut_to(&mut self, tokens_max: u64) -> u64 {
+        let (mut end, mut used) = (0, 0);
+        while end < self.text.len() {
+            tokio::task::consume_budget().await;
+            let word_end = end_of_word(&self.text, end);
+            let word = &self.text[end..word_end];
+            let tokens = count(word).await;
+            if used + tokens > tokens_max {
+                let head = head(word, tokens_max - used);
+                used += tokens::count(head);
+                end += head.len();
+                break;
+            }
+            used += tokens;
+            end = word_end;
+        }
+        self.text.truncate(end);
+        used
+    }
+
+    /// How many pieces are left.
+    pub fn pieces_left(&self) -> usize {
+        let (mut next, mut at) = (self.next, self.at);
+        while at < self.text.len() {
+            at = self.end_of_piece(next, at);
+            next += 1;
+        }
+        next - self.next
+    }
+
+    pub fn next_piece(&mut self) -> Option<&str> {
+        if self.at >= self.text.len() {
+            return None;
+        }
+        let start = self.at;
+        self.at = self.end_of_piece(self.next, start);
+        self.next += 1;
+        Some(&self.text[start..self.at])
+    }
+
+    fn end_of_piece(&self, next: usize, at: usize) -> usize {
+        let step = |units: usize, step: fn(&str, usize) -> usize| (0..units).fold(at, |at, _| step(&self.text, at));
+        match self.plan {
+            Plan::Words(words) => step(share(words, next, self.chunks).len(), end_of_word),
+            Plan::Characters(characters) => step(share(characters, next, self.chunks).len(), end_of_character),
+            Plan::Padded(own) if at < own => step(1, end_of_character),
+            Plan::Padded(_) => (at + FILLER.len()).min(self.text.len()),
+        }
+    }
+}
+
+/// The `part`-th of `parts` equal shares of `whole` things.
+fn share(whole: usize, part: usize, parts: usize) -> Range<usize> {
+    part * whole / parts..(part + 1) * whole / parts
+}
+
+/// A word has the white space before it; white space at the end is a word of its own.
+fn end_of_word(text: &str, at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    let word = rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len());
+    at + rest[word..].find(char::is_whitespace).map_or(rest.len(), |end| word + end)
+}
+
+fn end_of_character(text: &str, at: usize) -> usize {
+    text.ceil_char_boundary((at + 1).min(text.len()))
+}
+
+fn count_words(text: &str) -> usize {
+    let (mut words, mut at) = (0, 0);
+    while at < text.len() {
+        at = end_of_word(text, at);
+        words += 1;
     }
     words
 }
 
-/// Exactly `chunks` pieces: words in groups; if there are too few, characters in groups; if there are too few, the words again and again.
-fn exactly(text: &str, chunks: usize) -> Vec<Cow<'_, str>> {
-    let words = words(text);
-    if words.len() >= chunks {
-        return (0..chunks).map(|chunk| Cow::Owned(words[share(words.len(), chunk, chunks)].concat())).collect();
-    }
-    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-    let characters = starts.len() - 1;
-    if characters >= chunks {
-        let slice = |chunk| {
-            let characters = share(characters, chunk, chunks);
-            Cow::Borrowed(&text[starts[characters.start]..starts[characters.end]])
-        };
-        return (0..chunks).map(slice).collect();
-    }
-    let words = if words.is_empty() { vec!["echo"] } else { words };
-    let again = |word: &str| if word.starts_with(char::is_whitespace) { word.to_owned() } else { format!(" {word}") };
-    (0..chunks)
-        .map(|chunk| if chunk < words.len() { Cow::Borrowed(words[chunk]) } else { Cow::Owned(again(words[chunk % words.len()])) })
-        .collect()
-}
-
-/// The `part`-th of `parts` equal shares of `whole` things.
-fn share(whole: usize, part: usize, parts: usize) -> std::ops::Range<usize> {
-    part * whole / parts..(part + 1) * whole / parts
-}
-
-/// Keeps the pieces that fit, and of the first one that does not what fits of it.
-fn cut_to(pieces: Vec<Cow<'_, str>>, most: u64) -> Reply<'_> {
-    let (mut kept, mut used) = (Vec::new(), 0);
-    for piece in pieces {
-        let tokens = tokens::count(&piece);
-        if used + tokens <= most {
-            used += tokens;
-            kept.push(piece);
-            continue;
-        }
-        let head = head(&piece, most - used);
-        if !head.is_empty() {
-            kept.push(Cow::Owned(head.to_owned()));
-            used = most;
-        }
-        break;
-    }
-    Reply { pieces: kept, tokens: used, cut: true }
-}
-
-/// The longest head of a piece with at most that many tokens, to a factor: lengths are tried in halves.
-fn head(piece: &str, tokens_max: u64) -> &str {
-    let mut end = piece.len();
+/// A head of the word with at most that many tokens: lengths are tried in halves.
+fn head(word: &str, tokens_max: u64) -> &str {
+    let mut end = word.len();
     while end > 0 {
-        end = piece.floor_char_boundary(end / 2);
-        if tokens::count(&piece[..end]) <= tokens_max {
+        end = word.floor_char_boundary(end / 2);
+        if tokens::count(&word[..end]) <= tokens_max {
             break;
         }
     }
-    &piece[..end]
+    &word[..end]
+}
+
+/// Our token count, letting others have their turn. Long texts are cut where a word begins, which leaves the count as it is.
+pub(super) async fn count(text: &str) -> u64 {
+    let (mut rest, mut tokens) = (text, 0);
+    while rest.len() > SLICE_BYTES {
+        let slice = &rest[..rest.floor_char_boundary(SLICE_BYTES)];
+        let (slice, after) = rest.split_at(slice.rfind(' ').filter(|at| *at > 0).unwrap_or(slice.len()));
+        tokens += tokens::count(slice);
+        rest = after;
+        tokio::task::yield_now().await;
+    }
+    tokens + tokens::count(rest)
 }
 
 #[cfg(test)]
@@ -108,52 +160,66 @@ mod tests {
 
     use super::*;
 
-    fn pieces(text: &str, chunks: usize) -> Vec<String> {
-        reply(text, Some(chunks), None).pieces.into_iter().map(Cow::into_owned).collect()
+    fn pieces(text: &str, chunks: Option<usize>) -> Vec<String> {
+        let mut reply = Reply::new(text, chunks);
+        let left = reply.pieces_left();
+        let pieces: Vec<String> = std::iter::from_fn(|| reply.next_piece().map(str::to_owned)).collect();
+        assert_eq!(pieces.len(), left);
+        pieces
+    }
+
+    async fn cut(text: &str, chunks: Option<usize>, most: u64) -> (String, u64) {
+        let mut reply = Reply::new(text, chunks);
+        let tokens = reply.cut_to(most).await;
+        (reply.text().to_owned(), tokens)
     }
 
     #[test]
     fn words_keep_the_space_before_them() {
-        assert_eq!(words("  a bc\n\nd "), ["  a", " bc", "\n\nd", " "]);
-        assert!(words("").is_empty());
+        assert_eq!(pieces("  a bc\n\nd ", None), ["  a", " bc", "\n\nd", " "]);
+        assert!(pieces("", None).is_empty());
     }
 
     #[test]
-    fn chunks_are_grouped_split_or_repeated() {
-        assert_eq!(pieces("a b c d", 2), ["a b", " c d"]);
-        assert_eq!(pieces("añb c", 4), ["a", "ñ", "b", " c"]);
-        assert_eq!(pieces("a b", 5), ["a", " b", " a", " b", " a"]);
-        assert_eq!(pieces("", 2), ["echo", " echo"]);
-        assert!(pieces("a", 0).is_empty());
+    fn chunks_are_grouped_split_or_filled() {
+        assert_eq!(pieces("a b c d", Some(2)), ["a b", " c d"]);
+        assert_eq!(pieces("añb c", Some(4)), ["a", "ñ", "b", " c"]);
+        assert_eq!(pieces("añ", Some(4)), ["a", "ñ", " echo", " echo"]);
+        assert_eq!(pieces("", Some(1)), [" echo"]);
+        assert!(pieces("a", Some(0)).is_empty());
     }
 
-    #[test]
-    fn limits_end_a_reply() {
-        let cut = reply("one two three four", None, Some(2));
-        assert_eq!((cut.pieces.concat(), cut.tokens, cut.cut), ("one two".to_owned(), 2, true));
-        let whole = reply("one two", None, Some(2));
-        assert_eq!((whole.tokens, whole.cut), (2, false));
-        let part = reply("incomprehensibilities", None, Some(1));
-        assert!(part.cut && part.tokens == 1 && !part.pieces.concat().is_empty());
-        assert_eq!(reply("one", None, Some(0)).tokens, 0);
+    #[tokio::test]
+    async fn limits_end_a_reply() {
+        assert_eq!(cut("one two three four", None, 2).await, ("one two".to_owned(), 2));
+        assert_eq!(cut("one", None, 0).await, (String::new(), 0));
+        let (text, tokens) = cut("incomprehensibilities", None, 1).await;
+        assert!(!text.is_empty() && tokens == 1);
+        assert_eq!(cut("a", Some(5), 3).await, ("a echo echo".to_owned(), 3));
+    }
+
+    #[tokio::test]
+    async fn long_texts_are_counted_exactly() {
+        let text = "The quick brown fox, twice: ".repeat(10_000);
+        assert_eq!(count(&text).await, tokens::count(&text));
+        assert!(count(&"字".repeat(100_000)).await > 0);
     }
 
     proptest! {
         #[test]
         fn chunks_are_exact_and_never_empty(text in "[a-cé \n]{0,40}", chunks in 1usize..60) {
-            let pieces = pieces(&text, chunks);
+            let pieces = pieces(&text, Some(chunks));
             prop_assert_eq!(pieces.len(), chunks);
             prop_assert!(pieces.iter().all(|piece| !piece.is_empty()));
-            if text.chars().count() >= chunks {
-                prop_assert_eq!(pieces.concat(), text);
-            }
+            prop_assert!(pieces.concat().starts_with(&text));
         }
 
         #[test]
         fn limits_are_kept(text in "[a-z0-9 é]{0,80}", most in 0u64..12) {
-            let reply = reply(&text, None, Some(most));
-            prop_assert!(reply.tokens <= most);
-            prop_assert!(text.starts_with(&reply.pieces.concat()));
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let (kept, tokens) = runtime.block_on(cut(&text, None, most));
+            prop_assert!(tokens <= most);
+            prop_assert!(text.starts_with(&kept));
         }
     }
 }

@@ -1,0 +1,125 @@
+//! Checks everything a node depends on and prints a table.
+#![expect(clippy::print_stdout, reason = "a command that prints")]
+
+use std::{process::ExitCode, sync::Arc};
+
+use super::node::open_database;
+use crate::{
+    clock::Clock,
+    config::{Settings, secrets},
+    store::{self, Db, seal::Sealer},
+    upstream::{ApiKey, Connector, Target},
+};
+
+struct Finding {
+    what: String,
+    /// `None` when there was nothing to check.
+    fine: Option<bool>,
+    says: String,
+}
+
+impl Finding {
+    fn new(what: impl Into<String>, outcome: Result<String, String>) -> Self {
+        let (fine, says) = match outcome {
+            Ok(says) => (true, says),
+            Err(says) => (false, says),
+        };
+        Self { what: what.into(), fine: Some(fine), says }
+    }
+
+    fn skipped(what: &str, says: &str) -> Self {
+        Self { what: what.to_owned(), fine: None, says: says.to_owned() }
+    }
+}
+
+pub async fn run(settings: &Settings) -> ExitCode {
+    let mut findings = vec![Finding::new("data folder", data_folder(settings))];
+    match open_database(settings).await {
+        Err(error) => findings.push(Finding::new("database", Err(error.to_string()))),
+        Ok(db) => {
+            let pending = db.pending_migrations().await;
+            let ready = pending.as_ref().is_ok_and(Vec::is_empty);
+            findings.push(Finding::new(
+                "database",
+                match pending {
+                    Ok(pending) if pending.is_empty() => Ok(format!("{:?}, schema up to date", db.engine())),
+                    Ok(pending) => Ok(format!("{:?}; `pixgate migrate` or the next start applies {}", db.engine(), pending.join(", "))),
+                    Err(error) => Err(error.to_string()),
+                },
+            ));
+            if ready {
+                findings.push(ledger(&db).await);
+                upstreams(settings, &db, &mut findings).await;
+            }
+        }
+    }
+    findings.push(match settings.redis.url {
+        Some(_) => Finding::skipped("redis", "set, but this version coordinates through the database only"),
+        None => Finding::skipped("redis", "not configured"),
+    });
+    print(&findings);
+    if findings.iter().any(|finding| finding.fine == Some(false)) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+fn data_folder(settings: &Settings) -> Result<String, String> {
+    let folder = &settings.server.data_dir;
+    match secrets::lock_data_dir(folder) {
+        Ok(_) => Ok(format!("{} is writable", folder.display())),
+        Err(secrets::SecretsError::InUse(_)) => Ok(format!("{} is in use by a running pixgate", folder.display())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn ledger(db: &Db) -> Finding {
+    let outcome = match store::ledger::check(db).await {
+        Ok(check) if check.differences.is_empty() => Ok(format!("{} accounts add up", check.checked)),
+        Ok(check) => Err(format!("{} differences; see GET /admin/v1/ledger/check", check.differences.len())),
+        Err(error) => Err(error.to_string()),
+    };
+    Finding::new("ledger", outcome)
+}
+
+async fn upstreams(settings: &Settings, db: &Db, findings: &mut Vec<Finding>) {
+    let clock = Clock::system();
+    let setup = secrets::load_or_create(&settings.server.data_dir, settings)
+        .map_err(|error| error.to_string())
+        .and_then(|secrets| Sealer::new(&secrets.sealing_key).map_err(|error| error.to_string()))
+        .and_then(|sealer| Ok((sealer, Connector::new(clock)?)));
+    let (sealer, connector) = match setup {
+        Ok(setup) => setup,
+        Err(error) => return findings.push(Finding::new("upstreams", Err(error))),
+    };
+    let catalog = match store::catalog::load_all(db).await {
+        Ok(catalog) => catalog,
+        Err(error) => return findings.push(Finding::new("upstreams", Err(error.to_string()))),
+    };
+    for upstream in catalog.upstreams.into_iter().filter(|upstream| upstream.enabled) {
+        let what = format!("upstream {}", upstream.name);
+        let api_key = match upstream.sealed_api_key.as_slice() {
+            [] => Ok(String::new()),
+            sealed => sealer.open(&upstream.name, sealed),
+        };
+        let api_key = match api_key {
+            Ok(api_key) => ApiKey::new(api_key),
+            Err(error) => {
+                findings.push(Finding::new(what, Err(error.to_string())));
+                continue;
+            }
+        };
+        let target = Target { name: upstream.name, provider: upstream.provider, base_url: upstream.base_url, api_key, timeouts: upstream.timeouts };
+        let probe = connector.provider(&Arc::new(target)).probe().await;
+        findings.push(Finding::new(what, probe.map(|micros| format!("answers in {micros} µs")).map_err(|failure| failure.to_string())));
+    }
+}
+
+fn print(findings: &[Finding]) {
+    let width = findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
+    for Finding { what, fine, says } in findings {
+        let mark = match fine {
+            Some(true) => "ok",
+            Some(false) => "FAIL",
+            None => "-",
+        };
+        println!("{mark:<5} {what:<width$}  {says}");
+    }
+}

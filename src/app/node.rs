@@ -1,0 +1,301 @@
+//! The parts of a node and how they hang together.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    actors::{
+        account, catalog,
+        catalog::CatalogClient,
+        directory::{self, Accounts},
+        journal::{self, Journal, JournalClient, NodeStanding, Spool},
+        supervision::{ActorTree, Ctx, Fault, Handle, Message, Receive, Reply, Service, Spec, Vitals, spawn},
+        sweeper,
+    },
+    app::StartError,
+    clock::Clock,
+    config::{Durability, Settings, secrets},
+    control::Control,
+    domain::{SECOND, Timestamp, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
+    pipeline::{self, Drain, Pipeline},
+    store::{self, Db, seal::Sealer},
+    telemetry::metrics::{ActorSample, Metrics},
+    upstream::Connector,
+};
+
+const JOURNAL_MAILBOX: usize = 16_384;
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The top of the actor tree; owns nothing.
+struct Root;
+
+impl Service for Root {
+    const KIND: &'static str = "node";
+}
+
+struct Nothing;
+
+impl Message for Nothing {
+    type Reply = ();
+}
+
+impl Receive<Nothing> for Root {
+    fn receive(&mut self, _: Nothing, _: Reply<()>, _: &mut Ctx<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Everything that lives once per node. Worker threads make their own pipelines and directories from it.
+pub struct Node {
+    pub parts: Shared,
+    root: Handle<Root>,
+    journal_actor: Handle<Journal>,
+}
+
+/// What every thread may have a clone of.
+#[derive(Clone)]
+pub struct Shared {
+    pub db: Db,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub tree: ActorTree,
+    pub accounts: Accounts,
+    pub catalog: CatalogClient,
+    pub journal: JournalClient,
+    pub standing: Arc<NodeStanding>,
+    pub drain: Drain,
+    pub sealer: Sealer,
+    pub hasher: KeyHasher,
+    pub account_policy: account::Policy,
+    pub call_policy: pipeline::Policy,
+    pub unknown_key_ttl: Duration,
+    pub accounts_max_per_shard: usize,
+    pub root: Arc<Vitals>,
+}
+
+impl Node {
+    pub async fn build(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+        let secrets = secrets::load_or_create(&settings.server.data_dir, settings)?;
+        let db = open_database(settings).await?;
+        db.migrate().await?;
+        if secrets.pepper_created && !store::keys::list(&db, None, 1).await?.is_empty() {
+            return Err(StartError::Settings(format!(
+                "the key pepper is missing from {} but the database holds API keys, which only verify under it; restore the file key_pepper or set security.key_pepper",
+                settings.server.data_dir.display()
+            )));
+        }
+        let standing = register(settings, &db, &clock, &secrets.node_name).await?;
+        let metrics = Metrics::new();
+        let tree = ActorTree::new(clock.clone());
+        watch(&metrics, &tree);
+        let root = spawn(&tree, Spec::new(secrets.node_name.clone(), 16, || Root));
+        let spool = Arc::new(Spool::new(settings.ledger.queue_entries_max));
+        let parts = journal::Parts {
+            db: db.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            spool: spool.clone(),
+            standing: standing.clone(),
+            lease_ttl: Duration::from_secs(settings.ledger.lease_ttl_seconds),
+            node_name: secrets.node_name.clone(),
+        };
+        let journal_actor = spawn(&tree, Spec::new("journal", JOURNAL_MAILBOX, move || Journal::new(parts.clone())).under(root.vitals()));
+        let awaited = settings.ledger.durability != Durability::Relaxed;
+        let commit_timeout = Duration::from_millis(settings.ledger.commit_timeout_ms());
+        let journal = JournalClient::new(spool, journal_actor.clone(), standing.clone(), clock.clone(), awaited, commit_timeout);
+        let sealer = Sealer::new(&secrets.sealing_key)?;
+        let breaker = BreakerPolicy {
+            failures_to_open: settings.upstream.breaker_failures,
+            open_for_ms: settings.upstream.breaker_open_ms,
+            ..BreakerPolicy::default()
+        };
+        let catalog_parts = catalog::Parts {
+            db: db.clone(),
+            sealer: sealer.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            tree: tree.clone(),
+            connector: Connector::new(clock.clone()).map_err(StartError::Internal)?,
+            breaker,
+        };
+        let catalog = catalog::start(catalog_parts, root.vitals());
+        let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
+        sweeper::start(
+            &tree,
+            sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval },
+            root.vitals(),
+        );
+        let workers = workers(settings);
+        let parts = Shared {
+            accounts: Accounts::new(workers),
+            accounts_max_per_shard: settings.accounts.active_max.div_ceil(workers),
+            unknown_key_ttl: Duration::from_secs(settings.accounts.unknown_key_ttl_seconds),
+            account_policy: account_policy(settings),
+            call_policy: call_policy(settings),
+            hasher: KeyHasher::new(&secrets.pepper),
+            root: root.vitals().clone(),
+            drain: Drain::default(),
+            db,
+            clock,
+            metrics,
+            tree,
+            catalog,
+            journal,
+            standing,
+            sealer,
+        };
+        Ok(Self { parts, root, journal_actor })
+    }
+
+    pub fn control(&self) -> Result<Control, StartError> {
+        self.parts.control()
+    }
+
+    /// The last steps of an orderly end: every capture is durable, every lease is given back.
+    pub async fn close(&self) {
+        let parts = &self.parts;
+        if !parts.journal.barrier(STOP_DEADLINE).await {
+            tracing::error!("captures could not be written before the end; their leases expire");
+        }
+        let now = parts.clock.now();
+        match store::ledger::fence(&parts.db, &parts.standing.node_id(), now).await {
+            Ok(reclaimed) if reclaimed.leases > 0 => tracing::warn!(leases = reclaimed.leases, "leases were still open at the end"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "this node could not sign off; its leases expire"),
+        }
+        for stopped in [self.journal_actor.stop(STOP_DEADLINE).await, self.root.stop(STOP_DEADLINE).await] {
+            if stopped.is_err() {
+                tracing::warn!("an actor did not end in time");
+            }
+        }
+        if let Err(error) = parts.db.clone().close().await {
+            tracing::warn!(error = %error, "the database was not closed in order");
+        }
+    }
+}
+
+impl Shared {
+    /// For use cases on the current thread.
+    pub fn control(&self) -> Result<Control, StartError> {
+        Ok(Control {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            accounts: self.accounts.clone(),
+            catalog: self.catalog.clone(),
+            journal: self.journal.clone(),
+            tree: self.tree.clone(),
+            sealer: self.sealer.clone(),
+            hasher: self.hasher.clone(),
+            connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
+        })
+    }
+
+    /// For paid calls on the current thread.
+    pub fn pipeline(&self, connector: Connector) -> Pipeline {
+        Pipeline {
+            accounts: self.accounts.clone(),
+            catalog: self.catalog.clone(),
+            journal: self.journal.clone(),
+            connector,
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            drain: self.drain.clone(),
+            policy: self.call_policy,
+        }
+    }
+
+    /// Starts shard `index` of the accounts on the current thread.
+    pub fn attach_directory(&self, index: usize) {
+        let parts = directory::Parts {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            journal: self.journal.clone(),
+            tree: self.tree.clone(),
+            policy: self.account_policy,
+            unknown_key_ttl: self.unknown_key_ttl,
+            active_max: self.accounts_max_per_shard,
+        };
+        directory::attach(&self.accounts, index, parts, &self.root);
+    }
+}
+
+pub fn workers(settings: &Settings) -> usize {
+    match settings.server.workers {
+        0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        workers => workers,
+    }
+}
+
+pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {
+    let options = store::Options {
+        url: settings.database_url()?.expose().to_owned(),
+        durability: match settings.ledger.durability {
+            Durability::Power => store::Durability::Power,
+            Durability::Process => store::Durability::Process,
+            Durability::Relaxed => store::Durability::Relaxed,
+        },
+        max_connections: settings.database.max_connections,
+        busy_timeout_ms: settings.database.busy_timeout_ms,
+        acquire_timeout_ms: settings.database.acquire_timeout_ms,
+    };
+    Ok(Db::open(&options).await?)
+}
+
+/// Takes over from a former run of this node, whose leases are void from now on, and registers the new one.
+async fn register(settings: &Settings, db: &Db, clock: &Clock, name: &str) -> Result<Arc<NodeStanding>, StartError> {
+    let now = clock.now();
+    let id = clock.new_id("node");
+    let ttl = Timestamp::try_from(settings.ledger.lease_ttl_seconds).unwrap_or(60).saturating_mul(SECOND);
+    let reclaimed = store::ledger::fence_by_name(db, name, &id, now).await?;
+    if reclaimed.leases > 0 || reclaimed.unknown_calls > 0 {
+        tracing::warn!(
+            leases = reclaimed.leases,
+            unknown_calls = reclaimed.unknown_calls,
+            "this node did not end in order last time; its leases were given back and its open calls are marked unknown"
+        );
+    }
+    store::nodes::register(db, &id, name, now, now + ttl).await?;
+    Ok(Arc::new(NodeStanding::new(id, now + ttl)))
+}
+
+fn watch(metrics: &Metrics, tree: &ActorTree) {
+    let tree = tree.clone();
+    metrics.watch_actors(move || {
+        let totals = tree.totals().into_iter();
+        totals
+            .map(|(kind, totals)| ActorSample {
+                kind,
+                running: totals.actors as u64,
+                mailbox_depth: totals.mailbox_depth as u64,
+                restarts: totals.restarts,
+                dead_letters: totals.dead_letters,
+            })
+            .collect()
+    });
+}
+
+fn account_policy(settings: &Settings) -> account::Policy {
+    let default_limits: Limits = settings.limits.account.limits();
+    account::Policy {
+        default_limits,
+        require_verified_email: settings.security.require_verified_email,
+        idle: Duration::from_secs(settings.accounts.idle_seconds),
+        lease_horizon: Duration::from_secs(settings.ledger.lease_horizon_seconds),
+        journal_holds_after: Duration::from_millis(settings.ledger.hold_journal_after_ms),
+        // A duplicate that was sent while the call ran has arrived by then.
+        idempotency_memory: Duration::from_secs(60),
+    }
+}
+
+fn call_policy(settings: &Settings) -> pipeline::Policy {
+    pipeline::Policy {
+        retries_max: settings.upstream.retries_max,
+        retry_backoff: Duration::from_millis(settings.upstream.retry_backoff_ms),
+        client_gone_drain: Duration::from_secs(settings.upstream.client_gone_drain_seconds),
+        answer_bytes_max: settings.upstream.answer_bytes_max,
+        queue_wait: Duration::from_millis(settings.upstream.queue_wait_ms),
+        output_tokens_hold_max: settings.ledger.output_tokens_hold_max,
+        idempotency_ttl: Duration::from_secs(settings.idempotency.ttl_hours.saturating_mul(3_600)),
+        idempotency_bytes_max: settings.idempotency.answer_bytes_max,
+    }
+}
