@@ -12,8 +12,9 @@ where
     async move { task.await.ok() }
 }
 
-/// Runs `work` on the blocking pool; `None` when it panicked.
+/// Starts `work` on the blocking pool at once; `None` when it panicked.
 #[expect(clippy::disallowed_methods, reason = "long computations must not stop a worker thread with all its actors")]
-pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+pub fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Option<T>> {
+    let task = tokio::task::spawn_blocking(work);
+    async move { task.await.ok() }
 }

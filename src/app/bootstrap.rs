@@ -6,30 +6,28 @@ use std::{fmt, net::SocketAddr};
 use super::StartError;
 use crate::{
     config::Settings,
-    control::{Actor, Control, accounts, catalog, credits, keys, sign_in},
-    domain::api_key::Scope,
-    store,
+    control::{self, Actor, Control, ControlError, catalog, sign_in},
+    dialect::openai::credits_text,
+    domain::{Micros, catalog::ProviderKind},
+    telemetry::redact::Secret,
 };
-
-const ADMIN_EMAIL: &str = "admin@localhost";
 
 /// Shown once, on the first start.
 pub struct Welcome {
     base_url: String,
-    sign_in_link: String,
-    /// In clear, here only.
-    key: String,
-    demo_credits_micros: i64,
+    sign_in_token: String,
+    key: Secret,
+    demo_credits: Micros,
 }
 
 impl fmt::Display for Welcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { base_url, sign_in_link, key, demo_credits_micros } = self;
-        let credits = crate::dialect::openai::credits_text(*demo_credits_micros);
+        let Self { base_url, sign_in_token, key, demo_credits } = self;
+        let key = key.expose();
         writeln!(out, "\nPixgate serves on {base_url}. This is its first start; what follows is shown once.\n")?;
-        writeln!(out, "  Sign in as admin   {sign_in_link}")?;
+        writeln!(out, "  Sign in as admin   {base_url}/auth/link?token={sign_in_token}")?;
         writeln!(out, "  API key            {key}")?;
-        writeln!(out, "                     (scopes inference and admin, {credits} demo credits)\n")?;
+        writeln!(out, "                     (may call models and the admin API; {} demo credits)\n", credits_text(*demo_credits))?;
         writeln!(out, "  Make the first call:\n")?;
         writeln!(out, "curl -s {base_url}/v1/chat/completions \\")?;
         writeln!(out, "  -H \"Authorization: Bearer {key}\" \\")?;
@@ -41,30 +39,51 @@ impl fmt::Display for Welcome {
 
 /// Makes everything that has to be there. Answers with what to print on the first start.
 pub async fn prepare(control: &Control, settings: &Settings, address: SocketAddr) -> Result<Option<Welcome>, StartError> {
-    let actor = Actor::system();
-    let first = store::accounts::count(&control.db).await? == 0;
-    catalog::ensure_builtin(control).await?;
-    if let Some(seed) = settings.openai.seed() {
-        let api_key = seed.api_key.as_ref().map(|key| key.expose().to_owned());
-        catalog::ensure_upstream(control, "openai", &seed.base_url, api_key).await?;
-    }
+    control::bootstrap::ensure_builtin(control).await?;
+    ensure_openai(control, settings).await?;
     control.catalog.reload().await.map_err(|error| StartError::Internal(error.to_string()))?;
-    let welcome = if first { Some(first_start(control, settings, &actor, address).await?) } else { None };
+    let demo_credits = settings.bootstrap.demo_credits_micros;
+    let welcome = match control::bootstrap::first_start(control, demo_credits).await? {
+        Some(created) => {
+            let sign_in_token = sign_in::create_link(control, &created.key.account_id).await?;
+            let base_url = settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+            Some(Welcome { base_url: base_url.trim_end_matches('/').to_owned(), sign_in_token, key: created.text, demo_credits })
+        }
+        None => None,
+    };
     if let Some(key) = &settings.bootstrap.admin_key {
-        keys::ensure_admin_key(control, key.expose()).await?;
+        control::bootstrap::ensure_admin_key(control, key).await.map_err(|error| match error {
+            ControlError::Invalid { .. } | ControlError::Conflict(_) => StartError::Settings(error.to_string()),
+            error => StartError::Control(error),
+        })?;
     }
     Ok(welcome)
 }
 
-async fn first_start(control: &Control, settings: &Settings, actor: &Actor, address: SocketAddr) -> Result<Welcome, StartError> {
-    let base_url = settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}")).trim_end_matches('/').to_owned();
-    let admin = accounts::create_operator(control, ADMIN_EMAIL).await?;
-    let new = keys::NewKey { title: "First key".to_owned(), scopes: Some(vec![Scope::Inference, Scope::Admin]), ..keys::NewKey::default() };
-    let created = keys::create(control, actor, &admin.id, new).await?;
-    let demo_credits_micros = settings.bootstrap.demo_credits_micros;
-    if demo_credits_micros > 0 {
-        credits::grant_demo(control, &admin.id, demo_credits_micros).await?;
+/// The upstream that `OPENAI_API_KEY` or `OPENAI_BASE_URL` asks for. Its key follows the setting; everything else an admin may change.
+async fn ensure_openai(control: &Control, settings: &Settings) -> Result<(), StartError> {
+    let Some(seed) = settings.openai.seed() else { return Ok(()) };
+    let actor = Actor::system();
+    match catalog::get_upstream(control, "openai").await {
+        Ok(_) => {
+            let patch = catalog::UpstreamPatch { base_url: Some(seed.base_url), api_key: Some(seed.api_key), ..catalog::UpstreamPatch::default() };
+            catalog::patch_upstream(control, &actor, "openai", patch).await?;
+        }
+        Err(ControlError::NotFound(_)) => {
+            let new = catalog::NewUpstream {
+                name: "openai".to_owned(),
+                provider: ProviderKind::Openai,
+                base_url: Some(seed.base_url),
+                api_key: seed.api_key,
+                weight: None,
+                priority: None,
+                max_concurrency: None,
+                timeouts: None,
+                enabled: None,
+            };
+            catalog::create_upstream(control, &actor, new).await?;
+        }
+        Err(error) => return Err(error.into()),
     }
-    let token = sign_in::create_link(control, &admin.id).await?;
-    Ok(Welcome { sign_in_link: format!("{base_url}/auth/link?token={token}"), base_url, key: created.secret, demo_credits_micros })
+    Ok(())
 }

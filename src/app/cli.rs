@@ -9,7 +9,7 @@ use super::{Application, StartError, doctor, node};
 use crate::{
     clock::Clock,
     config::{self, Loaded, Settings, Sources},
-    control::{accounts, sign_in},
+    control::sign_in,
     http::site,
     telemetry::logging,
 };
@@ -158,7 +158,7 @@ async fn migrate(settings: &Settings) -> Result<String, StartError> {
 async fn create_admin(settings: &Settings, email: &str) -> Result<String, StartError> {
     let node = node::Node::build(settings, Clock::system()).await?;
     let control = node.control()?;
-    let account = accounts::create_operator(&control, email).await?;
+    let account = sign_in::create_admin(&control, email).await?;
     let token = sign_in::create_link(&control, &account.id).await?;
     node.close().await;
     let base_url = settings.public_url();

@@ -6,6 +6,7 @@ use crate::{
     actors::{
         account, catalog,
         catalog::CatalogClient,
+        detached,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
         supervision::{ActorTree, Ctx, Fault, Handle, Message, Receive, Reply, Service, Spec, Vitals, spawn},
@@ -14,7 +15,8 @@ use crate::{
     app::StartError,
     clock::Clock,
     config::{Durability, Settings, secrets},
-    control::Control,
+    control::{Control, NodeFacts},
+    dialect::tokens,
     domain::{SECOND, Timestamp, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     pipeline::{self, Drain, Pipeline},
     store::{self, Db, seal::Sealer},
@@ -70,10 +72,13 @@ pub struct Shared {
     pub unknown_key_ttl: Duration,
     pub accounts_max_per_shard: usize,
     pub root: Arc<Vitals>,
+    pub facts: NodeFacts,
 }
 
 impl Node {
     pub async fn build(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+        // The token tables take a while to build; the first call should not wait for them.
+        drop(detached::compute(tokens::warm_up));
         let secrets = secrets::load_or_create(&settings.server.data_dir, settings)?;
         let db = open_database(settings).await?;
         db.migrate().await?;
@@ -134,6 +139,7 @@ impl Node {
             hasher: KeyHasher::new(&secrets.pepper),
             root: root.vitals().clone(),
             drain: Drain::default(),
+            facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
             db,
             clock,
             metrics,
@@ -185,6 +191,7 @@ impl Shared {
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
             hasher: self.hasher.clone(),
+            node: self.facts,
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }
@@ -229,16 +236,20 @@ pub fn workers(settings: &Settings) -> usize {
 pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {
     let options = store::Options {
         url: settings.database_url()?.expose().to_owned(),
-        durability: match settings.ledger.durability {
-            Durability::Power => store::Durability::Power,
-            Durability::Process => store::Durability::Process,
-            Durability::Relaxed => store::Durability::Relaxed,
-        },
+        durability: durability(settings),
         max_connections: settings.database.max_connections,
         busy_timeout_ms: settings.database.busy_timeout_ms,
         acquire_timeout_ms: settings.database.acquire_timeout_ms,
     };
     Ok(Db::open(&options).await?)
+}
+
+fn durability(settings: &Settings) -> store::Durability {
+    match settings.ledger.durability {
+        Durability::Power => store::Durability::Power,
+        Durability::Process => store::Durability::Process,
+        Durability::Relaxed => store::Durability::Relaxed,
+    }
 }
 
 /// Takes over from a former run of this node, whose leases are void from now on, and registers the new one.

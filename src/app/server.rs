@@ -44,6 +44,7 @@ pub fn bind(settings: &Settings, listener: TcpListener, node: &Node) -> Result<S
     let workers = workers(settings);
     let next_worker = Arc::new(AtomicUsize::new(0));
     let access_log = settings.telemetry.access_log;
+    let bare_proxy = settings.bench.bare_proxy.clone().map(http::bench::target);
     let connector_check = Connector::new(shared.clock.clone()).map_err(StartError::Internal)?;
     drop(connector_check);
     let factory = move || {
@@ -51,6 +52,7 @@ pub fn bind(settings: &Settings, listener: TcpListener, node: &Node) -> Result<S
         shared.attach_directory(next_worker.fetch_add(1, Ordering::Relaxed) % workers);
         #[expect(clippy::expect_used, reason = "the same call succeeded a moment ago; without TLS roots no worker can serve")]
         let control = shared.control().expect("a worker's connector");
+        let bare_connector = control.connector.clone();
         let pipeline = Rc::new(shared.pipeline(control.connector.clone()));
         App::new()
             .app_data(web::Data::new(pipeline))
@@ -62,6 +64,12 @@ pub fn bind(settings: &Settings, listener: TcpListener, node: &Node) -> Result<S
             .wrap(middleware::from_fn(request_id::stamp))
             .wrap(middleware::Condition::new(access_log, middleware::from_fn(http::access_log::log)))
             .configure(http::configure)
+            .configure(|routes| {
+                if let Some(target) = &bare_proxy {
+                    routes.app_data(web::Data::new(http::bench::BareProxy { target: target.clone(), connector: bare_connector.clone() }));
+                    routes.service(http::bench::proxy);
+                }
+            })
             .default_service(web::to(http::not_found))
     };
     let server = HttpServer::new(factory)

@@ -246,11 +246,19 @@ section! {
         /// `pretty` or `json`.
         log_format: LogFormat = LogFormat::Pretty;
         /// What is logged, for example `info,pixgate::store=debug`.
-        log_filter: String = "info".to_owned();
+        log_filter: String = "info,actix_server=warn,sea_orm_migration=warn".to_owned();
         /// `http://` URL of an OTLP collector that gets traces.
         otlp_endpoint: Option<String> = None;
         /// Log one line a request; every paid call leaves a usage record anyway.
         access_log: bool = false;
+    }
+}
+
+section! {
+    /// `[bench]`
+    Bench in "bench" {
+        /// Opens `POST /bench/proxy`, which forwards to this base URL without key, limits or ledger. For measurements on loopback only.
+        bare_proxy: Option<String> = None;
     }
 }
 
@@ -280,6 +288,7 @@ pub struct Settings {
     pub openai: OpenAi,
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
+    pub bench: Bench,
 }
 
 impl Settings {

@@ -21,7 +21,7 @@ const PREFIX: &str = "PIXGATE_";
 
 /// Variables that begin like ours and are none: switches of the test suite, and those that Kubernetes injects for a service
 /// named `pixgate`.
-const NOT_SETTINGS: [&str; 4] = ["PIXGATE_TEST_", "PIXGATE_BENCH_", "PIXGATE_SERVICE_", "PIXGATE_PORT"];
+const NOT_SETTINGS: [&str; 3] = ["PIXGATE_TEST_", "PIXGATE_SERVICE_", "PIXGATE_PORT"];
 
 const ALIASES: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),

@@ -104,10 +104,6 @@ impl Limiters {
         self.limits
     }
 
-    pub fn in_use(&self) -> u32 {
-        self.in_use
-    }
-
     /// Takes over a change of the limits; limiters whose limit stayed keep their state.
     pub fn adopt(&mut self, limits: Limits, clock: &Clock) {
         let fresh = Self::new(self.scope, limits, clock);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The right to hand in one capture.
-pub struct Slot(OwnedSemaphorePermit);
+pub struct Slot(#[expect(dead_code, reason = "its drop frees the place")] OwnedSemaphorePermit);
 
 /// Why a capture did not become durable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::models::caller;
 use crate::{
@@ -24,6 +24,12 @@ use crate::{
 /// Decimal credits as a JSON number, without going through a float.
 fn decimal(micros: Micros) -> Result<Box<RawValue>, ApiError> {
     RawValue::from_string(credits_text(micros)).map_err(|error| ApiError::invalid(error.to_string(), None))
+}
+
+/// OpenRouter's envelope. Serialized as it is, because a detour over JSON values would make floats of exact decimals.
+#[derive(Serialize)]
+struct Data<T> {
+    data: T,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -73,7 +79,7 @@ pub async fn key(
         title: key.title,
         id: key.id,
     };
-    Ok(HttpResponse::Ok().json(json!({ "data": view })))
+    Ok(HttpResponse::Ok().json(Data { data: view }))
 }
 
 /// The balance of the caller's account
@@ -95,7 +101,7 @@ pub async fn credits(
     let caller = caller(&request, &pipeline, &reader).await?;
     let balance = control::credits::balance(&control, &caller.account_id).await?;
     let view = View { total_credits: decimal(balance.granted_micros)?, total_usage: decimal(balance.spent_micros)?, balance };
-    Ok(HttpResponse::Ok().json(json!({ "data": serde_json::value::to_raw_value(&view).map_err(|error| ApiError::invalid(error.to_string(), None))? })))
+    Ok(HttpResponse::Ok().json(Data { data: view }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,7 +160,7 @@ pub async fn generation(
     let caller = caller(&request, &pipeline, &reader).await?;
     let found = store::usage::get_by_any_id(&control.db, &caller.account_id, &query.id).await.map_err(crate::control::ControlError::from)?;
     match found {
-        Some(record) => Ok(HttpResponse::Ok().json(json!({ "data": Generation::of(record)? }))),
+        Some(record) => Ok(HttpResponse::Ok().json(Data { data: Generation::of(record)? })),
         None => Err(ApiError::not_found("no call of this account has that id; it appears within a second after its end")),
     }
 }

@@ -1,0 +1,61 @@
+//! Links that sign somebody in without a password, and the sessions they open. What a browser holds is stored as a digest only.
+
+use super::{
+    Actor, Control, ControlError,
+    accounts::{self, Account, NewAccount},
+};
+use crate::{
+    clock::fill_random,
+    domain::{SECOND, Timestamp, api_key},
+    store::{
+        self,
+        sessions::{Purpose, Session},
+    },
+};
+
+const LINK_LIFE: Timestamp = 24 * 3_600 * SECOND;
+pub const SESSION_LIFE: Timestamp = 14 * 24 * 3_600 * SECOND;
+/// 256 bits in base62.
+const TOKEN_LENGTH: usize = 43;
+
+/// A new account that may administer this gateway.
+pub async fn create_admin(control: &Control, email: &str) -> Result<Account, ControlError> {
+    let new = NewAccount { email: email.to_owned(), verified: true, ..NewAccount::default() };
+    accounts::insert(control, &Actor::system(), new, None, true).await
+}
+
+/// A token that signs the owner of `account_id` in, once, within a day.
+pub async fn create_link(control: &Control, account_id: &str) -> Result<String, ControlError> {
+    issue(control, account_id, Purpose::SignInLink, LINK_LIFE).await
+}
+
+/// Uses a link up; answers with the account and the token of its new session. `None` when the link is unknown, used or too old.
+pub async fn open_session(control: &Control, link_token: &str) -> Result<Option<(String, String)>, ControlError> {
+    let digest = control.hasher.digest(link_token);
+    let Some(link) = store::sessions::consume_link(&control.db, &digest, control.clock.now()).await? else { return Ok(None) };
+    let token = issue(control, &link.account_id, Purpose::Session, SESSION_LIFE).await?;
+    Ok(Some((link.account_id, token)))
+}
+
+/// The account of a session that is still valid.
+pub async fn session_account(control: &Control, token: &str) -> Result<Option<String>, ControlError> {
+    let digest = control.hasher.digest(token);
+    let session = store::sessions::find(&control.db, &digest, control.clock.now()).await?;
+    Ok(session.map(|session| session.account_id))
+}
+
+async fn issue(control: &Control, account_id: &str, purpose: Purpose, life: Timestamp) -> Result<String, ControlError> {
+    let now = control.clock.now();
+    let token = api_key::base62(TOKEN_LENGTH, fill_random);
+    let session = Session {
+        id: control.clock.new_id("ses"),
+        account_id: account_id.to_owned(),
+        digest: control.hasher.digest(&token),
+        purpose,
+        expires_at: now + life,
+        used_at: None,
+        created_at: now,
+    };
+    store::sessions::insert(&control.db, &session).await?;
+    Ok(token)
+}
