@@ -60,7 +60,8 @@ impl<'a> Page<'a> {
 
     fn operations(&self, tag: &str) -> impl Iterator<Item = Operation<'a>> {
         let paths = self.document["paths"].as_object().into_iter().flatten();
-        let all = paths.flat_map(|(path, item)| METHODS.iter().filter_map(move |method| Some(Operation { method, path, value: item.get(method)? })));
+        let all = paths
+            .flat_map(|(path, item)| METHODS.iter().filter_map(move |method| Some(Operation { method, path, value: item.get(method)? })));
         all.filter(move |operation| operation.value["tags"][0] == tag)
     }
 
@@ -242,7 +243,10 @@ fn write_bounds(out: &mut String, schema: &Value) -> fmt::Result {
 }
 
 fn write_description(out: &mut String, description: &str) -> fmt::Result {
-    description.split("\n\n").filter(|paragraph| !paragraph.is_empty()).try_for_each(|paragraph| write!(out, "<p>{}</p>", Inline(paragraph)))
+    description
+        .split("\n\n")
+        .filter(|paragraph| !paragraph.is_empty())
+        .try_for_each(|paragraph| write!(out, "<p>{}</p>", Inline(paragraph)))
 }
 
 fn text(value: &Value) -> &str {

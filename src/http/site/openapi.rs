@@ -121,9 +121,9 @@ struct Completed;
 
 impl Modify for Completed {
     fn modify(&self, document: &mut OpenApi) {
-        let bearer = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key, as `Authorization: Bearer KEY`. `x-api-key`, `api-key`, `x-goog-api-key` and `?key=` work as well."));
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "An API key, as `Authorization: Bearer KEY`. `x-api-key`, `api-key`, `x-goog-api-key` and `?key=` work as well.",
+        ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
         for item in document.paths.paths.values_mut() {
@@ -144,7 +144,10 @@ fn complete(operation: &mut Operation) {
     let mut common: Vec<(&str, &str)> = Vec::new();
     if operation.security.is_some() {
         common.push(("401", "`invalid_api_key`"));
-        common.push(("403", if is_admin { "The key lacks the scope `admin`, or may not be used now" } else { "The key may not be used for this" }));
+        common.push((
+            "403",
+            if is_admin { "The key lacks the scope `admin`, or may not be used now" } else { "The key may not be used for this" },
+        ));
         common.push(("503", "`overloaded` or `draining`, with Retry-After"));
     }
     if operation.request_body.is_some() {
@@ -178,9 +181,7 @@ pub fn document() -> Value {
 /// The document as text, as `/openapi.json` and the command `openapi` show it.
 #[expect(clippy::expect_used, reason = "the document is a constant without anything that cannot be written; a test writes it")]
 pub fn openapi_json() -> String {
-    let mut text = Documented::openapi().to_pretty_json().expect("the document can be written");
-    text.push('\n');
-    text
+    Documented::openapi().to_pretty_json().expect("the document can be written")
 }
 
 #[cfg(test)]
@@ -195,7 +196,7 @@ mod tests {
     #[allow(clippy::disallowed_methods, reason = "tests are steered by the environment")]
     fn the_committed_document_is_this_one() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
-        let text = openapi_json();
+        let text = openapi_json() + "\n";
         if std::env::var_os(UPDATE).is_some() {
             std::fs::write(&path, &text).unwrap();
         }

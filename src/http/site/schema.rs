@@ -73,7 +73,8 @@ impl<'a> Schemas<'a> {
             "integer" | "number" => schema.get("minimum").filter(|least| least.as_i64() > Some(0)).cloned().unwrap_or(json!(0)),
             "boolean" => json!(true),
             _ => {
-                let members = self.fields(schema).into_iter().map(|field| (field.name.to_owned(), self.example_at(field.schema, depth + 1)));
+                let members =
+                    self.fields(schema).into_iter().map(|field| (field.name.to_owned(), self.example_at(field.schema, depth + 1)));
                 Value::Object(members.collect())
             }
         }
@@ -100,7 +101,8 @@ pub fn type_name(schema: &Value) -> &str {
 }
 
 pub fn is_nullable(schema: &Value) -> bool {
-    schema["type"].as_array().is_some_and(|names| names.iter().any(|name| name == "null")) || choices(schema).any(|choice| choice["type"] == "null")
+    schema["type"].as_array().is_some_and(|names| names.iter().any(|name| name == "null"))
+        || choices(schema).any(|choice| choice["type"] == "null")
 }
 
 /// What a value has to keep to, in words: `1 to 200`, `at most 64 characters`.
@@ -151,7 +153,10 @@ mod tests {
         let schemas = Schemas::of(&document);
         let thing = json!({"$ref": "#/components/schemas/Thing"});
         let example = schemas.example(&thing);
-        assert_eq!((&example["name"], &example["colour"], &example["maybe"], &example["size"]), (&json!("Ada"), &json!("red"), &json!("red"), &json!(1)));
+        assert_eq!(
+            (&example["name"], &example["colour"], &example["maybe"], &example["size"]),
+            (&json!("Ada"), &json!("red"), &json!("red"), &json!(1))
+        );
         assert_eq!(example["parts"][0]["name"], "Ada");
     }
 
