@@ -12,7 +12,10 @@ use std::{
 };
 
 use super::{
-    account::{self, Account, Admission, Admit, AskPosition, Authenticate, CreditsChanged, Credentials, Identity, NotAdmitted, PassivateIfIdle, Position, Reload},
+    account::{
+        self, Account, Admission, Admit, AskPosition, Authenticate, Credentials, CreditsChanged, Identity, NotAdmitted, PassivateIfIdle,
+        Position, Reload,
+    },
     journal::JournalClient,
     supervision::{ActorTree, AskError, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
 };
@@ -89,7 +92,11 @@ impl Accounts {
     }
 
     /// The one question of a paid call. `slot` is asked for anew when the account had to be found again.
-    pub async fn admit(&self, presented: &Presented, mut admit: impl FnMut(Handle<Account>) -> Result<Admit, Refusal>) -> Result<Result<Admission, NotAdmitted>, Refusal> {
+    pub async fn admit(
+        &self,
+        presented: &Presented,
+        mut admit: impl FnMut(Handle<Account>) -> Result<Admit, Refusal>,
+    ) -> Result<Result<Admission, NotAdmitted>, Refusal> {
         // Twice: an account that passivates at this very moment is activated again.
         for _ in 0..2 {
             let account = self.find(&presented.address).await?;
@@ -156,7 +163,8 @@ impl Accounts {
     /// Ends all accounts in order; their leases close behind the captures that were handed in.
     pub async fn stop(&self, deadline: Duration) {
         for shard in &self.0.shards {
-            let accounts: Vec<_> = shard.active.write().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, account)| account).collect();
+            let accounts: Vec<_> =
+                shard.active.write().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, account)| account).collect();
             for account in accounts {
                 if account.stop(deadline).await.is_err() {
                     tracing::warn!(actor.name = %account.vitals().name(), "account did not end in time; its lease expires");
@@ -190,7 +198,10 @@ impl Accounts {
         // A digest has no shard of its own; its bytes choose one.
         let shard = usize::from(digest[0]) % self.0.shards.len();
         let locator = match self.0.shards[shard].directory.get() {
-            Some(directory) => directory.ask(Resolve(*digest), ACTIVATE_DEADLINE).await.unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error))))?,
+            Some(directory) => directory
+                .ask(Resolve(*digest), ACTIVATE_DEADLINE)
+                .await
+                .unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error))))?,
             None => return Err(Unreachable::Overloaded("this node is still starting")),
         };
         let mut foreign = self.0.foreign.write().unwrap_or_else(PoisonError::into_inner);
@@ -216,7 +227,9 @@ impl Accounts {
         Directory: Receive<M>,
     {
         match self.0.shard(locator).directory.get() {
-            Some(directory) => directory.ask(message, ACTIVATE_DEADLINE).await.unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error)))),
+            Some(directory) => {
+                directory.ask(message, ACTIVATE_DEADLINE).await.unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error))))
+            }
             None => Err(Unreachable::Overloaded("this node is still starting")),
         }
     }
@@ -395,7 +408,12 @@ impl Message for Activate {
 }
 
 impl Receive<Activate> for Directory {
-    fn receive(&mut self, Activate(locator): Activate, reply: Reply<Result<Handle<Account>, Unreachable>>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
+    fn receive(
+        &mut self,
+        Activate(locator): Activate,
+        reply: Reply<Result<Handle<Account>, Unreachable>>,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), Fault> {
         let active = self.shared.shards[self.index].active.read().unwrap_or_else(PoisonError::into_inner).get(&locator).cloned();
         if let Some(account) = active {
             let _ = reply.send(Ok(account));

@@ -66,7 +66,8 @@ async fn ensure_openai(control: &Control, settings: &Settings) -> Result<(), Sta
     let actor = Actor::system();
     match catalog::get_upstream(control, "openai").await {
         Ok(_) => {
-            let patch = catalog::UpstreamPatch { base_url: Some(seed.base_url), api_key: Some(seed.api_key), ..catalog::UpstreamPatch::default() };
+            let patch =
+                catalog::UpstreamPatch { base_url: Some(seed.base_url), api_key: Some(seed.api_key), ..catalog::UpstreamPatch::default() };
             catalog::patch_upstream(control, &actor, "openai", patch).await?;
         }
         Err(ControlError::NotFound(_)) => {

@@ -124,11 +124,7 @@ impl Node {
         };
         let catalog = catalog::start(catalog_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
-        sweeper::start(
-            &tree,
-            sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval },
-            root.vitals(),
-        );
+        sweeper::start(&tree, sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval }, root.vitals());
         let workers = workers(settings);
         let parts = Shared {
             accounts: Accounts::new(workers),

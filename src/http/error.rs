@@ -156,8 +156,12 @@ impl From<ControlError> for ApiError {
             ControlError::Refused(refusal) => refusal.into(),
             ControlError::Unavailable(message) => {
                 tracing::warn!(error = %message, "a control-plane request could not reach the database");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the database is out of reach; nothing was changed, or ask again to see")
-                    .retry_after(1_000)
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    "the database is out of reach; nothing was changed, or ask again to see",
+                )
+                .retry_after(1_000)
             }
             ControlError::Internal(message) => {
                 tracing::error!(error = %message, "a control-plane request failed");
@@ -174,7 +178,10 @@ impl From<CallError> for ApiError {
             CallError::Upstream(failure) => failure.into(),
             CallError::UpstreamBusy(upstream) => {
                 let message = format!("the upstream '{upstream}' is busy and no other serves this model; retry soon");
-                Self { scope: Some(LimitScope::Upstream), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1_000) }
+                Self {
+                    scope: Some(LimitScope::Upstream),
+                    ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1_000)
+                }
             }
             CallError::NoRoute(model) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -184,7 +191,8 @@ impl From<CallError> for ApiError {
             .retry_after(30_000),
             CallError::NotDurable(error) => {
                 tracing::error!(error = %error, "an answer was withheld because its charge could not be made durable");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the ledger could not be written; nothing was charged").retry_after(1_000)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the ledger could not be written; nothing was charged")
+                    .retry_after(1_000)
             }
             CallError::Internal(message) => {
                 tracing::error!(error = %message, "a call failed inside the gateway");
@@ -198,8 +206,16 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         let text = failure.to_string();
         match failure {
+            // What it says concerns the operator, and quotes a part of the operator's key.
+            Failure::Refused { status: status @ (401 | 403), .. } => {
+                let message =
+                    format!("the upstream refused this gateway's own credentials with status {status}; the operator has to check them");
+                Self::new(StatusCode::BAD_GATEWAY, "upstream_error", message)
+            }
             Failure::TimedOut { .. } => Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", text),
-            Failure::Refused { status: 400 | 404 | 413 | 422, message, .. } => Self::invalid(format!("the upstream refused the request: {message}"), None),
+            Failure::Refused { status: 400 | 404 | 413 | 422, message, .. } => {
+                Self::invalid(format!("the upstream refused the request: {message}"), None)
+            }
             Failure::Refused { status: 429, message, retry_after_ms } => Self {
                 scope: Some(LimitScope::Upstream),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", format!("the upstream is rate limited: {message}"))

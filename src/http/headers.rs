@@ -71,7 +71,9 @@ impl CallerReader {
 
 fn key_text(request: &HttpRequest) -> Result<&str, Refusal> {
     let mut found: Option<&str> = None;
-    let present = |text: &str| { if text.is_empty() { Err(NO_KEY) } else { Ok(()) } };
+    let present = |text: &str| {
+        if text.is_empty() { Err(NO_KEY) } else { Ok(()) }
+    };
     let headers = request.headers();
     for name in ["x-api-key", "api-key", "x-goog-api-key"] {
         if let Some(value) = headers.get(name) {
@@ -170,7 +172,9 @@ mod tests {
 
     #[test]
     fn a_key_is_found_wherever_an_sdk_puts_it() {
-        for header in [("authorization", "Bearer k"), ("authorization", "bearer  k"), ("x-api-key", "k"), ("api-key", "k"), ("x-goog-api-key", "k")] {
+        for header in
+            [("authorization", "Bearer k"), ("authorization", "bearer  k"), ("x-api-key", "k"), ("api-key", "k"), ("x-goog-api-key", "k")]
+        {
             assert_eq!(key_of(&[header], "/").unwrap(), "k", "{header:?}");
         }
         assert_eq!(key_of(&[], "/?a=b&key=k").unwrap(), "k");

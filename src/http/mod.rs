@@ -23,7 +23,15 @@ use self::error::ApiError;
 
 /// Everything but the benches' own routes.
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.configure(api::configure).configure(account::configure).configure(admin::configure).configure(operations::configure).configure(site::configure);
+    let query =
+        web::QueryConfig::default().error_handler(|error, _| ApiError::invalid(format!("the query of the URL: {error}"), None).into());
+    routes.app_data(query);
+    routes
+        .configure(api::configure)
+        .configure(account::configure)
+        .configure(admin::configure)
+        .configure(operations::configure)
+        .configure(site::configure);
 }
 
 /// The answer to a path nobody serves.

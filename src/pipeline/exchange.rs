@@ -143,7 +143,12 @@ fn backoff(pipeline: &Pipeline, attempts: usize, failure: &Failure) -> Duration 
     }
 }
 
-async fn attempt(pipeline: &Rc<Pipeline>, call: &Admitted, candidate: &Candidate, permit: Option<OwnedSemaphorePermit>) -> Result<Attempt, Failure> {
+async fn attempt(
+    pipeline: &Rc<Pipeline>,
+    call: &Admitted,
+    candidate: &Candidate,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Attempt, Failure> {
     let target = &candidate.gate.target;
     let spent = elapsed(call.arrived_at, pipeline.clock.now());
     let started_at = pipeline.clock.now();

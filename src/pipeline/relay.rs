@@ -177,10 +177,17 @@ struct Running {
 
 enum State {
     /// Bytes of the opening wait to be sent.
-    Opened { ready: Bytes, then: Box<State> },
+    Opened {
+        ready: Bytes,
+        then: Box<State>,
+    },
     Relaying,
     Settling,
-    Failing { message: String, outcome: Outcome, code: &'static str },
+    Failing {
+        message: String,
+        outcome: Outcome,
+        code: &'static str,
+    },
 }
 
 /// The answer's body. Yields chunks, never errors: a failure is an event inside the stream.

@@ -33,11 +33,18 @@ pub struct Kept<'a> {
 }
 
 /// Books what was used and waits until that is durable.
-pub async fn capture(pipeline: &Rc<Pipeline>, call: Admitted, metered: Metered, ending: Ending, kept: Option<Kept<'_>>) -> Result<(), NotDurable> {
+pub async fn capture(
+    pipeline: &Rc<Pipeline>,
+    call: Admitted,
+    metered: Metered,
+    ending: Ending,
+    kept: Option<Kept<'_>>,
+) -> Result<(), NotDurable> {
     let started_at = pipeline.clock.now();
-    let record = call.idempotency.as_ref().zip(kept).map(|(claim, kept)| {
-        replay::record(pipeline, &call.account_id, claim, &call.id, &ending.upstream, kept.content_type, kept.body)
-    });
+    let record =
+        call.idempotency.as_ref().zip(kept).map(|(claim, kept)| {
+            replay::record(pipeline, &call.account_id, claim, &call.id, &ending.upstream, kept.content_type, kept.body)
+        });
     pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
     let (held, usage, guard) = usage(pipeline, call, Some(metered), ending);
     let ticket = held.capture(usage, record).await;

@@ -23,7 +23,7 @@ const LAYERS: [(&str, u8); 12] = [
 
 /// Words that may stand in these layers only.
 const FENCES: [(&str, &[&str]); 9] = [
-    ("sea_orm", &["store"]),
+    ("sea_orm::", &["store"]),
     // Telemetry exports traces with it; calls to models are made in `upstream` only.
     ("hyper", &["upstream", "telemetry"]),
     ("actix_web", &["http", "app"]),

@@ -49,18 +49,20 @@ async fn of_200_concurrent_calls_on_credit_for_7_exactly_7_succeed() {
 #[tokio::test]
 async fn concurrent_calls_with_holds_larger_than_their_cost_spend_all_but_a_hold() {
     let world = World::new().await;
-    // A hold is about 750, a call costs 65: all succeed in the end, none overspends.
+    // A call holds about 730 and costs 65, so twenty at a time soon hold all there is, and give most of it back.
     let (account, caller) = world.another("tight", 20_000).await;
-    let (mut paid, mut refused) = (0, 0);
-    for _ in 0..20 {
-        let (more, no) = statuses(calls(&caller, MODEL, 20)).await;
+    let mut paid = 0;
+    loop {
+        let (more, _) = statuses(calls(&caller, MODEL, 20)).await;
+        if more == 0 {
+            break;
+        }
         paid += more;
-        refused += no;
     }
     let balance = world.app.admin.settled_balance(&account).await;
     assert_eq!(balance.spent, i64::try_from(paid).unwrap() * price(10, 5));
     assert_eq!(balance.debt, 0);
-    assert!(refused > 0 && balance.available < price(30, 100), "refused while credits were there: {refused} {balance:?}");
+    assert!(balance.available < price(30, 100), "refused while credits were there: {balance:?}");
     world.finish().await;
 }
 

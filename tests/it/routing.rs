@@ -157,27 +157,34 @@ async fn calls_within_the_wait_take_turns() {
 
 #[tokio::test]
 async fn a_breaker_spares_an_upstream_that_fails_and_lets_it_come_back() {
-    let world = World::manual(|settings| {
-        settings.upstream.retries_max = 0;
+    let world = World::with(|settings| {
         settings.upstream.breaker_failures = 3;
-        settings.upstream.breaker_open_ms = 5_000;
+        settings.upstream.breaker_open_ms = 300;
     })
     .await;
-    world.upstream.always(UPSTREAM_MODEL, Reply::error(500, "boom"));
-    for _ in 0..10 {
-        let answer = world.caller.chat(MODEL, "Hi").await;
-        assert!([502, 503].contains(&answer.status), "{}", answer.text);
+    let weak = Upstream::start().await;
+    world.app.admin.create_upstream("weak", &weak.base_url(), &json!({})).await;
+    routed(&world, "test/weak", &[("weak", "weak", 1, 0), ("mock", "spare", 1, 1)]).await;
+    // Probes, which name no model, fail as well.
+    for model in ["weak", ""] {
+        weak.always(model, Reply::error(500, "boom"));
     }
-    assert_eq!(world.upstream.count(UPSTREAM_MODEL), 3, "then it is left alone");
-    world.upstream.always(UPSTREAM_MODEL, Reply::chat("Well again", 10, 5));
-    world.app.advance(Duration::from_secs(6));
+    for _ in 0..20 {
+        world.caller.chat("test/weak", "Hi").await.expect(200);
+    }
+    until("it is probed once its breaker has been open for a while", || weak.count("") > 1).await;
+    for _ in 0..20 {
+        world.caller.chat("test/weak", "Hi").await.expect(200);
+    }
+    assert!((3..8).contains(&weak.count("weak")), "it was left alone: {} calls", weak.count("weak"));
+    weak.always("", Reply::ok(&json!({"object": "list", "data": []})));
+    weak.always("weak", Reply::chat("Well again", 10, 5));
     crate::support::client::eventually("the upstream is used again", || async {
-        (world.caller.chat(MODEL, "Hi").await.status == 200).then_some(())
+        let answer = world.caller.chat("test/weak", "Hi").await;
+        answer.expect(200);
+        (answer.header("x-pixgate-upstream") == Some("weak")).then_some(())
     })
     .await;
-    for _ in 0..5 {
-        world.caller.chat(MODEL, "Hi").await.expect(200);
-    }
     world.finish().await;
 }
 

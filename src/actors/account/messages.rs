@@ -70,7 +70,9 @@ pub struct Admission {
 pub enum NotAdmitted {
     Refused(Refusal, Box<RateState>),
     /// The same Idempotency-Key and request ended a moment ago: replay its answer.
-    Replay { account_id: Arc<str> },
+    Replay {
+        account_id: Arc<str>,
+    },
     /// The same call was in flight and ended without an answer to replay: ask again.
     Again,
 }

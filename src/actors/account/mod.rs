@@ -157,7 +157,13 @@ impl Account {
     }
 
     /// Turns a call that has its credits into an admission.
-    fn admit(&mut self, message: Admit, allocations: Vec<crate::domain::purse::Allocation>, reply: Reply<Result<Admission, NotAdmitted>>, ctx: &mut Ctx<Self>) {
+    fn admit(
+        &mut self,
+        message: Admit,
+        allocations: Vec<crate::domain::purse::Allocation>,
+        reply: Reply<Result<Admission, NotAdmitted>>,
+        ctx: &mut Ctx<Self>,
+    ) {
         let now = self.parts.clock.now();
         let Some(loaded) = &mut self.loaded else { return };
         let Ok(key) = find_key(&mut loaded.keys, &message.credentials.digest) else { return };
@@ -265,7 +271,8 @@ impl Account {
     }
 }
 
-const STORE_AWAY: Refusal = Refusal::Overloaded { what: "the account cannot be loaded because the database is out of reach", retry_after_ms: 1_000 };
+const STORE_AWAY: Refusal =
+    Refusal::Overloaded { what: "the account cannot be loaded because the database is out of reach", retry_after_ms: 1_000 };
 
 fn find_key<'a>(keys: &'a mut HashMap<Digest, Key>, digest: &Digest) -> Result<&'a mut Key, Refusal> {
     const UNKNOWN: Refusal = Refusal::InvalidKey("this API key is not known; check it for typos or create a new one");
@@ -358,8 +365,17 @@ impl Receive<Settled> for Account {
 }
 
 impl Receive<ExtendHold> for Account {
-    fn receive(&mut self, message: ExtendHold, reply: Reply<Vec<crate::domain::purse::Allocation>>, _: &mut Ctx<Self>) -> Result<(), Fault> {
-        let more = if message.incarnation == self.incarnation { self.credits.take_up_to(message.amount, self.parts.clock.now()) } else { Vec::new() };
+    fn receive(
+        &mut self,
+        message: ExtendHold,
+        reply: Reply<Vec<crate::domain::purse::Allocation>>,
+        _: &mut Ctx<Self>,
+    ) -> Result<(), Fault> {
+        let more = if message.incarnation == self.incarnation {
+            self.credits.take_up_to(message.amount, self.parts.clock.now())
+        } else {
+            Vec::new()
+        };
         if let Err(unwanted) = reply.send(more) {
             self.credits.returned(unwanted, 0);
         }
@@ -368,7 +384,12 @@ impl Receive<ExtendHold> for Account {
 }
 
 impl Receive<Authenticate> for Account {
-    fn receive(&mut self, Authenticate(who): Authenticate, reply: Reply<Result<Identity, Refusal>>, _: &mut Ctx<Self>) -> Result<(), Fault> {
+    fn receive(
+        &mut self,
+        Authenticate(who): Authenticate,
+        reply: Reply<Result<Identity, Refusal>>,
+        _: &mut Ctx<Self>,
+    ) -> Result<(), Fault> {
         let now = self.parts.clock.now();
         self.last_active = now;
         let verified_required = self.parts.policy.require_verified_email;

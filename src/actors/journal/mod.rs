@@ -92,7 +92,6 @@ impl Journal {
             }
         }
     }
-
 }
 
 impl Service for Journal {

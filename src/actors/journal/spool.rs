@@ -114,7 +114,14 @@ impl Spool {
     }
 
     /// Queues a capture. `true` means: wake the journal.
-    pub(super) fn push_capture(&self, capture: Capture, generation: u64, slot: Slot, now: Timestamp, awaited: bool) -> (Option<Ticket>, bool) {
+    pub(super) fn push_capture(
+        &self,
+        capture: Capture,
+        generation: u64,
+        slot: Slot,
+        now: Timestamp,
+        awaited: bool,
+    ) -> (Option<Ticket>, bool) {
         let capture = Arc::new(capture);
         let (sender, ticket) = if awaited {
             let (sender, committed) = oneshot::channel();

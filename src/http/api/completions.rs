@@ -101,7 +101,11 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
             response
         }
         Outgoing::Stream { facts, relay } => {
-            let chunks = stream::unfold(relay, |mut relay: Relay| async move { relay.next().await.map(|chunk| (Ok::<_, Infallible>(chunk), relay)) });
+            let chunks =
+                stream::unfold(
+                    relay,
+                    |mut relay: Relay| async move { relay.next().await.map(|chunk| (Ok::<_, Infallible>(chunk), relay)) },
+                );
             let mut response = HttpResponse::Ok().streaming(chunks);
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -230,8 +230,8 @@ impl Stream {
     /// The next event; `None` at the good end of the transfer.
     pub async fn next(&mut self) -> reqwest::Result<Option<Event>> {
         loop {
-            if let Some(at) = self.buffer.windows(2).position(|window| window == b"\n\n") {
-                let event: Vec<u8> = self.buffer.drain(..at + 2).collect();
+            if let Some(end) = event_end(&self.buffer) {
+                let event: Vec<u8> = self.buffer.drain(..end).collect();
                 let text = String::from_utf8(event).expect("events are UTF-8");
                 let data: String = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim).collect();
                 match data.as_str() {
@@ -304,6 +304,12 @@ impl Transcript {
 fn content(chunk: &Value) -> &str {
     let choice = &chunk["choices"][0];
     choice["delta"]["content"].as_str().or_else(|| choice["text"].as_str()).unwrap_or_default()
+}
+
+/// Where the first event ends, behind its blank line.
+fn event_end(buffer: &[u8]) -> Option<usize> {
+    let after = |blank: &[u8]| buffer.windows(blank.len()).position(|window| window == blank).map(|at| at + blank.len());
+    [after(b"\n\n"), after(b"\r\n\r\n")].into_iter().flatten().min()
 }
 
 /// Asks until the answer is `Some`, for 20 seconds at most.

@@ -444,7 +444,10 @@ async fn the_mock_plays_its_replies() {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let post = |body: Value| http.post(format!("{}/chat/completions", mock.base_url())).json(&body).send();
     let streamed = json!({"model": "m", "stream": true});
-    mock.next("m", [Reply::error_with(429, &[("retry-after", "7")], "slow down"), Reply::cut(), Reply::not_http(), Reply::cut_inside_body()]);
+    mock.next(
+        "m",
+        [Reply::error_with(429, &[("retry-after", "7")], "slow down"), Reply::cut(), Reply::not_http(), Reply::cut_inside_body()],
+    );
     let limited = post(json!({"model": "m"})).await.unwrap();
     assert_eq!((limited.status().as_u16(), limited.headers()["retry-after"].to_str().unwrap()), (429, "7"));
     assert!(post(json!({"model": "m"})).await.is_err(), "cut");
