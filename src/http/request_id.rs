@@ -32,11 +32,17 @@ pub async fn stamp<B: MessageBody + 'static>(request: ServiceRequest, next: Next
     };
     let shown = headers::caller_request_id(request.headers()).unwrap_or(&own).to_owned();
     request.extensions_mut().insert(RequestId { own, shown: shown.clone() });
-    let response = next.call(request).await?;
-    // An error was rendered without knowing the request; here it gets its id.
-    let mut response = match response.response().error().and_then(|error| error.as_error::<ApiError>()).cloned() {
-        Some(error) => response.into_response(error.respond(&shown)),
-        None => response.map_into_boxed_body(),
+    let mut response = if request.path().contains("%00") || request.query_string().contains("%00") {
+        // No name of ours contains a NUL, and not every database can even be asked for one.
+        let (request, _) = request.into_parts();
+        ServiceResponse::new(request, ApiError::invalid("the URL contains a NUL character", None).respond(&shown))
+    } else {
+        let response = next.call(request).await?;
+        // An error was rendered without knowing the request; here it gets its id.
+        match response.response().error().and_then(|error| error.as_error::<ApiError>()).cloned() {
+            Some(error) => response.into_response(error.respond(&shown)),
+            None => response.map_into_boxed_body(),
+        }
     };
     if let Ok(value) = HeaderValue::from_str(&shown) {
         let headers = response.headers_mut();

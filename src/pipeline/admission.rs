@@ -74,7 +74,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         let verdict = pipeline
             .accounts
             .admit(&incoming.presented, |account| {
-                let what = "the queue of charges waiting for the database is full";
+                let what = "the database is out of reach, and the queue of charges that wait for it takes no more";
                 let slot = pipeline.journal.slot().ok_or(Refusal::Overloaded { what, retry_after_ms: 1_000 })?;
                 Ok(Admit {
                     credentials: incoming.presented.credentials,

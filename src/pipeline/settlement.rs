@@ -47,8 +47,10 @@ pub async fn capture(
         });
     pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
     let (held, usage, guard) = usage(pipeline, call, Some(metered), ending);
-    let ticket = held.capture(usage, record).await;
-    let durable = pipeline.journal.durable(ticket).await;
+    let durable = match held.capture(usage, record).await {
+        Some(charge) => charge.durable().await,
+        None => Ok(()),
+    };
     let took = u64::try_from(pipeline.clock.now() - started_at).unwrap_or(0);
     pipeline.metrics.stage(Stage::Settlement, Duration::from_micros(took));
     drop(guard);

@@ -301,6 +301,33 @@ async fn model_names_are_only_names() {
 }
 
 #[tokio::test]
+async fn a_nul_character_is_refused_wherever_it_could_reach_a_database() {
+    let world = World::new().await;
+    let admin = &world.app.admin.caller;
+    for path in ["/v1/generation?id=%00", "/v1/usage?cursor=%00", "/v1/models/a%00b", "/v1/usage?model=%00"] {
+        world.caller.get(path).await.refused(400, "invalid_request");
+    }
+    for path in ["/admin/v1/accounts?q=%00", "/admin/v1/accounts/acc_%00", "/admin/v1/keys/%00", "/admin/v1/models/%00"] {
+        admin.get(path).await.refused(400, "invalid_request");
+    }
+    for (path, body) in [
+        ("/admin/v1/accounts", json!({"email": "nul@example.com", "name": "a\u{0}b"})),
+        ("/admin/v1/accounts", json!({"email": "n\u{0}l@example.com"})),
+        ("/admin/v1/upstreams", json!({"name": "a\u{0}b", "provider": "openai", "base_url": "http://127.0.0.1:1/v1"})),
+        ("/admin/v1/models", json!({"id": "a\u{0}b", "kind": "chat", "display_name": "x", "prices": [], "routes": []})),
+        ("/admin/v1/models", json!({"id": "ab", "kind": "chat", "display_name": "x\u{0}", "prices": [], "routes": []})),
+    ] {
+        let answer = admin.post(path, &body).await;
+        assert_eq!(answer.status, 400, "{path} {body}: {}", answer.text);
+    }
+    let title = admin.post(&format!("/admin/v1/accounts/{}/keys", world.account), &json!({"title": "a\u{0}b"})).await;
+    assert_eq!(title.status, 400, "{}", title.text);
+    let reason = world.app.admin.grant_as(&world.account, "nul", &json!({"amount_micros": 5, "reason": "a\u{0}b"})).await;
+    assert_eq!(reason.status, 400, "{}", reason.text);
+    untouched(world).await;
+}
+
+#[tokio::test]
 async fn admin_routes_refuse_bad_bodies_the_same_way() {
     let world = World::new().await;
     let admin = &world.app.admin.caller;

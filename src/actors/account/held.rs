@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Account, ExtendHold, Settled};
+use super::{Account, ExtendHold, Settled, Withdrawn};
 use crate::{
     actors::{
-        journal::{JournalClient, LeaseGuard, Slot, Ticket},
+        journal::{JournalClient, LeaseGuard, NotDurable, Slot, Ticket},
         supervision::Handle,
     },
     domain::{
@@ -46,10 +46,10 @@ impl HeldCredits {
         self.0.as_ref().map_or(0, |hold| hold.amount)
     }
 
-    /// Books `usage.cost_micros` and returns the rest. The answer must not end before the ticket is durable.
+    /// Books `usage.cost_micros` and returns the rest. The answer must not end before the charge is durable.
     ///
     /// Cost above the hold takes what else the account has here, and becomes debt where that does not reach.
-    pub async fn capture(mut self, usage: UsageRecord, idempotency: Option<IdempotencyRecord>) -> Option<Ticket> {
+    pub async fn capture(mut self, usage: UsageRecord, idempotency: Option<IdempotencyRecord>) -> Option<Charge> {
         let mut hold = self.0.take()?;
         let beyond = usage.cost_micros - hold.amount;
         if beyond > 0 {
@@ -68,7 +68,7 @@ impl HeldCredits {
         account.give_back(Settled { number, incarnation, unused, cost, tokens, ended: Some(ended) });
         // Last: the lease may close only behind the capture.
         drop(lease);
-        ticket
+        Some(Charge { ticket, account, incarnation, journal })
     }
 
     /// Ends the call without a charge; `record` is kept for the operator when an upstream was involved.
@@ -76,6 +76,27 @@ impl HeldCredits {
         if let Some(hold) = self.0.take() {
             hold.release(record);
         }
+    }
+}
+
+/// A capture on its way to the store.
+#[must_use = "the answer must not end before its charge is durable"]
+pub struct Charge {
+    ticket: Option<Ticket>,
+    account: Handle<Account>,
+    incarnation: u64,
+    journal: JournalClient,
+}
+
+impl Charge {
+    /// Waits until the charge is durable. One that was taken back is given back to the account.
+    pub async fn durable(self) -> Result<(), NotDurable> {
+        let Self { ticket, account, incarnation, journal } = self;
+        let durable = journal.durable(ticket).await;
+        if let Err(NotDurable::Withdrawn(capture)) = &durable {
+            account.give_back(Withdrawn { incarnation, capture: capture.clone() });
+        }
+        durable
     }
 }
 

@@ -38,6 +38,13 @@ impl InFlight {
         }
     }
 
+    /// The answer of an ended call was withheld after all: the key is free again.
+    pub fn forget(&mut self, key: &str) {
+        if matches!(self.0.get(key), Some(State::Ended { .. })) {
+            self.0.remove(key);
+        }
+    }
+
     fn forget_before(&mut self, before: Timestamp) {
         self.0.retain(|_, state| !matches!(state, State::Ended { at, .. } if *at < before));
     }

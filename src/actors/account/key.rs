@@ -96,6 +96,11 @@ impl Key {
         self.budget_spent += spent;
     }
 
+    /// Takes back what was spent for nothing.
+    pub fn refund_budget(&mut self, spent: Micros) {
+        self.budget_spent = (self.budget_spent - spent).max(0);
+    }
+
     /// Spent in the current period, and left of the budget when there is one.
     pub fn budget_state(&mut self, now: Timestamp) -> (Micros, Option<Micros>) {
         self.roll_budget(now);

@@ -15,6 +15,7 @@ use crate::{
         quota::Limits,
         refusal::Refusal,
     },
+    store::ledger::Capture,
 };
 
 /// Who asks, proven by the keyed hash of the key.
@@ -93,6 +94,16 @@ pub struct Settled {
 }
 
 impl Message for Settled {
+    type Reply = ();
+}
+
+/// A charge was taken back because it could not be made durable: it never was.
+pub struct Withdrawn {
+    pub incarnation: u64,
+    pub capture: Arc<Capture>,
+}
+
+impl Message for Withdrawn {
     type Reply = ();
 }
 

@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use subtle::ConstantTimeEq;
 
-pub use held::HeldCredits;
+pub use held::{Charge, HeldCredits};
 pub use idempotency::OTHER_REQUEST;
 pub use limits::RateState;
 pub use messages::*;
@@ -364,6 +364,24 @@ impl Receive<Settled> for Account {
     }
 }
 
+impl Receive<Withdrawn> for Account {
+    fn receive(&mut self, Withdrawn { incarnation, capture }: Withdrawn, _: Reply<()>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
+        if incarnation != self.incarnation {
+            return Ok(());
+        }
+        let key = self.loaded.as_mut().and_then(|loaded| loaded.keys.values_mut().find(|key| key.record.id == capture.usage.key_id));
+        if let Some(key) = key {
+            key.refund_budget(capture.usage.cost_micros);
+        }
+        if let Some(idempotency) = &capture.idempotency {
+            self.in_flight.forget(&idempotency.idempotency_key);
+        }
+        self.credits.returned(capture.allocations.clone(), 0);
+        self.serve_waiting(ctx);
+        Ok(())
+    }
+}
+
 impl Receive<ExtendHold> for Account {
     fn receive(
         &mut self,
@@ -420,6 +438,7 @@ impl Receive<CreditsChanged> for Account {
 
 impl Receive<AskPosition> for Account {
     fn receive(&mut self, _: AskPosition, reply: Reply<Position>, _: &mut Ctx<Self>) -> Result<(), Fault> {
+        self.credits.leave_expired(self.parts.clock.now());
         let held = self.open.values().map(|call| call.amount).sum();
         let _ = reply.send(self.credits.position(held));
         Ok(())

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{
     AcquireLease, Acquired, Journal, LeaseRefused, Wake,
-    spool::{Item, Rejected, Slot, Spool, Ticket},
+    spool::{Item, NotBooked, Rejected, Slot, Spool, Ticket},
 };
 use crate::{
     actors::supervision::{AskError, Handle},
@@ -79,9 +79,11 @@ impl NodeStanding {
 /// Why an answer has to end without its charge being durable.
 #[derive(Debug, thiserror::Error)]
 pub enum NotDurable {
-    /// Taken back: it will never be booked.
+    /// Taken back: it will never be booked, and what it would have used is free again.
     #[error("the ledger could not be written in time; the charge was withdrawn")]
-    Withdrawn,
+    Withdrawn(Arc<Capture>),
+    #[error("the journal ended before it could say whether the charge was written")]
+    Unknown,
     #[error(transparent)]
     Rejected(#[from] Rejected),
 }
@@ -118,9 +120,12 @@ impl JournalClient {
         &self.spool
     }
 
-    /// Room for one later capture; `None` when the queue is full.
+    /// Room for one later capture; `None` when the queue is full, or the database has been away for so long that the capture would
+    /// be withdrawn and the answer wasted.
     pub fn slot(&self) -> Option<Slot> {
-        self.spool.slot()
+        let patience = Timestamp::try_from(self.commit_timeout.as_micros()).unwrap_or(Timestamp::MAX);
+        let is_away = self.standing.failing_since().is_some_and(|since| self.clock.now() - since > patience);
+        if is_away { None } else { self.spool.slot() }
     }
 
     /// Hands a capture in. The ticket is to be awaited with [`Self::durable`] before the answer ends; there is none when durability is `relaxed`.
@@ -143,12 +148,15 @@ impl JournalClient {
         let mut patience = self.commit_timeout;
         loop {
             match tokio::time::timeout(patience, &mut committed).await {
-                Ok(Ok(outcome)) => return Ok(outcome?),
-                // The spool drops a ticket only together with its entry, when that was withdrawn.
-                Ok(Err(_)) => return Err(NotDurable::Withdrawn),
-                Err(_) if self.spool.withdraw(&usage_id) => return Err(NotDurable::Withdrawn),
-                // It is part of the group being written; whether that succeeds will be known soon.
-                Err(_) => patience = Duration::from_millis(500),
+                Ok(Ok(Ok(()))) => return Ok(()),
+                Ok(Ok(Err(NotBooked::Withdrawn(capture)))) => return Err(NotDurable::Withdrawn(capture)),
+                Ok(Ok(Err(NotBooked::Rejected(rejected)))) => return Err(rejected.into()),
+                Ok(Err(_)) => return Err(NotDurable::Unknown),
+                // While an attempt runs, only its end tells whether the charge can still be taken back.
+                Err(_) => {
+                    self.spool.withdraw(&usage_id);
+                    patience = Duration::from_millis(500);
+                }
             }
         }
     }

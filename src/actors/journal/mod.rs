@@ -8,7 +8,13 @@
 mod client;
 mod spool;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 pub use client::{AcquireError, JournalClient, LeaseGuard, NodeStanding, NotDurable};
 pub use spool::{Rejected, Slot, Spool, Ticket};
@@ -64,10 +70,15 @@ impl Journal {
         let Some(work) = self.parts.spool.next_group(GROUP_CAPTURES_MAX, self.parts.standing.generation()) else { return };
         self.committing = true;
         let parts = self.parts.clone();
-        ctx.run(async move { attempt(&parts, work).await }, Self::attempted);
+        let attempt = async move {
+            let in_doubt = AtomicBool::new(false);
+            let outcome = attempt(&parts, work, &in_doubt).await;
+            (outcome, in_doubt.into_inner())
+        };
+        ctx.run(attempt, Self::attempted);
     }
 
-    fn attempted(&mut self, outcome: Result<Vec<(String, Rejected)>, StoreError>, ctx: &mut Ctx<Self>) {
+    fn attempted(&mut self, (outcome, in_doubt): (Result<Vec<(String, Rejected)>, StoreError>, bool), ctx: &mut Ctx<Self>) {
         self.committing = false;
         match outcome {
             Ok(rejected) => {
@@ -79,6 +90,7 @@ impl Journal {
             }
             Err(error) => {
                 self.attempts += 1;
+                self.parts.spool.attempt_failed(in_doubt);
                 if self.parts.standing.failing_since().is_none() {
                     self.parts.standing.set_failing_since(Some(self.parts.clock.now()));
                     tracing::error!(error = %error, "the ledger cannot be written; captures wait");
@@ -115,10 +127,12 @@ impl Service for Journal {
     }
 }
 
-/// Commits one group. Answers with the entries that can never be booked; an error means: try again.
-async fn attempt(parts: &Parts, work: spool::Work) -> Result<Vec<(String, Rejected)>, StoreError> {
+/// Commits one group. Answers with the entries that can never be booked; an error means: try again, and `in_doubt` whether a part of
+/// the group may have been written.
+async fn attempt(parts: &Parts, work: spool::Work, in_doubt: &AtomicBool) -> Result<Vec<(String, Rejected)>, StoreError> {
     let node_id = parts.standing.node_id();
     if !work.late.is_empty() {
+        in_doubt.store(true, Ordering::Relaxed);
         store::ledger::commit_late(&parts.db, &work.late, parts.clock.now()).await?;
     }
     let batch = Batch {
@@ -128,6 +142,7 @@ async fn attempt(parts: &Parts, work: spool::Work) -> Result<Vec<(String, Reject
         closed: &work.closed,
         lease_closes: &work.lease_closes,
         retry: work.retry,
+        in_doubt,
         now: parts.clock.now(),
     };
     let commit = match tokio::time::timeout(ATTEMPT_MAX, store::ledger::commit(&parts.db, &batch)).await {
@@ -138,6 +153,7 @@ async fn attempt(parts: &Parts, work: spool::Work) -> Result<Vec<(String, Reject
         Ok(Commit::Done) => Ok(Vec::new()),
         Ok(Commit::Fenced) => {
             // Our leases were given back while we could not be heard. What was served meanwhile is booked directly.
+            in_doubt.store(true, Ordering::Relaxed);
             renew_registration(parts).await?;
             store::ledger::commit_late(&parts.db, &work.captures, parts.clock.now()).await?;
             tracing::warn!(captures = work.captures.len(), "captures booked outside their lease, which had expired");
@@ -145,12 +161,13 @@ async fn attempt(parts: &Parts, work: spool::Work) -> Result<Vec<(String, Reject
         }
         Err(error) if error.is_unavailable() => Err(error),
         Err(error) if !work.retry => Err(error),
-        Err(_) => one_by_one(parts, &work).await,
+        Err(_) => one_by_one(parts, &work, in_doubt).await,
     }
 }
 
 /// A group was refused for another reason than the database being away: finds the entry that cannot be booked.
-async fn one_by_one(parts: &Parts, work: &spool::Work) -> Result<Vec<(String, Rejected)>, StoreError> {
+async fn one_by_one(parts: &Parts, work: &spool::Work, in_doubt: &AtomicBool) -> Result<Vec<(String, Rejected)>, StoreError> {
+    in_doubt.store(true, Ordering::Relaxed);
     let node_id = parts.standing.node_id();
     let single = |captures, last: bool| Batch {
         node_id: &node_id,
@@ -159,6 +176,7 @@ async fn one_by_one(parts: &Parts, work: &spool::Work) -> Result<Vec<(String, Re
         closed: if last { &work.closed } else { &[] },
         lease_closes: if last { &work.lease_closes } else { &[] },
         retry: true,
+        in_doubt,
         now: parts.clock.now(),
     };
     let mut rejected = Vec::new();

@@ -23,10 +23,20 @@ pub struct Slot(#[expect(dead_code, reason = "its drop frees the place")] OwnedS
 #[error("the ledger refused the entry: {0}")]
 pub struct Rejected(pub String);
 
+/// What became of a capture that was not booked.
+#[derive(Debug)]
+pub(super) enum NotBooked {
+    /// Its caller gave up, and nothing of it was written.
+    Withdrawn(Arc<Capture>),
+    Rejected(Rejected),
+}
+
+type Outcome = Result<(), NotBooked>;
+
 /// Resolves when the capture is durable.
 pub struct Ticket {
     pub(super) usage_id: String,
-    pub(super) committed: oneshot::Receiver<Result<(), Rejected>>,
+    pub(super) committed: oneshot::Receiver<Outcome>,
 }
 
 pub(super) struct Entry {
@@ -35,7 +45,7 @@ pub(super) struct Entry {
     pub generation: u64,
     /// When it was handed in; the oldest one tells how far the journal lags.
     pub queued_at: Timestamp,
-    pub ticket: Option<oneshot::Sender<Result<(), Rejected>>>,
+    pub ticket: Option<oneshot::Sender<Outcome>>,
     _slot: Slot,
 }
 
@@ -92,10 +102,36 @@ struct Queue {
     items: VecDeque<Item>,
     /// The group being committed, kept here so that a restarted journal finds it.
     group: Option<Group>,
-    /// True when the outcome of the group's last attempt is not known or it failed.
+    /// True when an attempt at the group was made before.
     retry: bool,
+    /// True while an attempt at the group runs, and after one of which nothing was heard again.
+    attempting: bool,
+    /// True when an earlier attempt at the group may have been written.
+    in_doubt: bool,
+    /// Captures whose callers gave up during an attempt; they go if it turns out to have written nothing.
+    given_up: Vec<String>,
     /// True while the journal sleeps and has to be woken.
     idle: bool,
+}
+
+impl Entry {
+    fn withdrawn(self) {
+        if let Some(ticket) = self.ticket {
+            // A caller that left meanwhile is not charged, either.
+            let _ = ticket.send(Err(NotBooked::Withdrawn(self.capture)));
+        }
+    }
+}
+
+impl Queue {
+    /// Takes those who gave up out of a group that is certainly not written.
+    fn let_go(&mut self) {
+        let given_up = std::mem::take(&mut self.given_up);
+        let Some(group) = self.group.as_mut().filter(|_| !self.in_doubt && !given_up.is_empty()) else { return };
+        let (gone, stays) = std::mem::take(&mut group.captures).into_iter().partition(|entry| given_up.contains(&entry.capture.usage.id));
+        group.captures = stays;
+        Vec::into_iter(gone).for_each(Entry::withdrawn);
+    }
 }
 
 impl Spool {
@@ -139,14 +175,30 @@ impl Spool {
         std::mem::take(&mut queue.idle)
     }
 
-    /// Takes a capture back that is not being committed. `true` when it will never be booked.
-    pub(super) fn withdraw(&self, usage_id: &str) -> bool {
+    /// Takes a capture back, so that it will never be booked; its ticket says so at once, or when the attempt that runs now has
+    /// failed without writing anything. What may have been written already stays.
+    pub(super) fn withdraw(&self, usage_id: &str) {
         let mut queue = self.lock();
         let is_it = |item: &Item| matches!(item, Item::Capture(entry) if entry.capture.usage.id == usage_id);
-        match queue.items.iter().position(is_it) {
-            Some(index) => queue.items.remove(index).is_some(),
-            None => false,
+        if let Some(index) = queue.items.iter().position(is_it) {
+            if let Some(Item::Capture(entry)) = queue.items.remove(index) {
+                entry.withdrawn();
+            }
+            return;
         }
+        queue.given_up.push(usage_id.to_owned());
+        if !queue.attempting {
+            queue.let_go();
+        }
+    }
+
+    /// The attempt at the current group failed; the group stays to be tried again, without those who gave up if nothing of it can
+    /// have been written.
+    pub(super) fn attempt_failed(&self, in_doubt: bool) {
+        let mut queue = self.lock();
+        queue.attempting = false;
+        queue.in_doubt |= in_doubt;
+        queue.let_go();
     }
 
     /// Makes the next group of at most `captures_max` captures, or the one whose commit was cut short, and lends what the commit
@@ -170,9 +222,13 @@ impl Spool {
             }
             queue.group = Some(group);
             queue.retry = false;
+            queue.in_doubt = false;
         } else {
             queue.retry = true;
+            // The journal was restarted in the middle of an attempt.
+            queue.in_doubt |= queue.attempting;
         }
+        queue.attempting = true;
         let retry = queue.retry;
         queue.group.as_ref().map(|group| Work {
             captures: group.captures.iter().filter(|entry| entry.generation == generation).map(|entry| entry.capture.clone()).collect(),
@@ -186,7 +242,13 @@ impl Spool {
 
     /// The current group is durable (or, entry by entry, rejected): answers everyone who waits for it.
     pub(super) fn finish_group(&self, rejected: &[(String, Rejected)]) -> Finished {
-        let Some(group) = self.lock().group.take() else { return Finished::default() };
+        let group = {
+            let mut queue = self.lock();
+            queue.attempting = false;
+            queue.given_up.clear();
+            queue.group.take()
+        };
+        let Some(group) = group else { return Finished::default() };
         let finished = Finished {
             entries: group.captures.len() + group.opened.len() + group.closed.len() + group.lease_closes.len(),
             captures: group.captures.len(),
@@ -196,7 +258,7 @@ impl Spool {
             let Some(ticket) = entry.ticket else { continue };
             let refusal = rejected.iter().find(|(id, _)| *id == entry.capture.usage.id).map(|(_, refusal)| refusal.clone());
             // A caller that left does not change what was booked.
-            let _ = ticket.send(refusal.map_or(Ok(()), Err));
+            let _ = ticket.send(refusal.map_or(Ok(()), |refusal| Err(NotBooked::Rejected(refusal))));
         }
         for barrier in group.barriers {
             let _ = barrier.send(());

@@ -1,7 +1,14 @@
 //! What a node's journal writes: the hottest statements of the product. One batch is one transaction, and most batches touch three
 //! tables with a handful of prepared statements and lock no wallet.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
@@ -53,6 +60,8 @@ pub struct Batch<'a> {
     pub lease_closes: &'a [LeaseClose],
     /// True when an earlier attempt at this batch may have been committed.
     pub retry: bool,
+    /// Set when the database is asked to commit: an error after that leaves open whether the batch was written, one before does not.
+    pub in_doubt: &'a AtomicBool,
     pub now: Timestamp,
 }
 
@@ -64,8 +73,7 @@ pub enum Commit {
     Fenced,
 }
 
-/// Writes a batch, all or nothing. After [`StoreError::Unavailable`] or [`StoreError::Conflict`] the batch may have been committed:
-/// repeat it with `retry`.
+/// Writes a batch, all or nothing. After an error with `in_doubt` set the batch may have been committed: repeat it with `retry`.
 ///
 /// A node writes one batch at a time, and none before the one ahead of it is known to be written: folding relies on the captures of
 /// one lease becoming visible in the order of their numbers.
@@ -86,6 +94,7 @@ pub async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Commit, StoreError> {
         insert_holds(&transaction, batch.node_id, batch.opened).await?;
         delete_holds(&transaction, batch.closed).await?;
         settle_wallets(&transaction, batch, &captures).await?;
+        batch.in_doubt.store(true, Ordering::Relaxed);
         transaction.commit().await?;
         Ok(Commit::Done)
     })

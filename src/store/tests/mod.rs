@@ -4,7 +4,10 @@ mod calls;
 mod credits;
 mod rows;
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, Database};
@@ -163,7 +166,8 @@ fn hold(id: &str, lease_id: &str, amount: Micros) -> OpenHold {
 
 /// An empty batch of the node.
 fn batch<'a>() -> Batch<'a> {
-    Batch { node_id: NODE, captures: &[], opened: &[], closed: &[], lease_closes: &[], retry: false, now: NOW }
+    static IN_DOUBT: AtomicBool = AtomicBool::new(false);
+    Batch { node_id: NODE, captures: &[], opened: &[], closed: &[], lease_closes: &[], retry: false, in_doubt: &IN_DOUBT, now: NOW }
 }
 
 async fn commit(db: &Db, batch: Batch<'_>) {
