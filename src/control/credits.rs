@@ -190,19 +190,21 @@ fn combine(stored: &StoredBalance, position: Option<&Position>) -> Balance {
     let local_lease = position.and_then(|position| position.lease_id.as_deref());
     for lease in &stored.open_leases {
         let reserved = lease.reserved.max(0);
-        let (unheld, held) = match position.filter(|_| local_lease == Some(lease.lease_id.as_str())) {
+        let (unheld, held, lapsed) = match position.filter(|_| local_lease == Some(lease.lease_id.as_str())) {
             Some(position) => {
                 let unheld = position.unheld.clamp(0, reserved);
-                (unheld, position.held.clamp(0, reserved - unheld))
+                let held = position.held.clamp(0, reserved - unheld);
+                (unheld, held, position.lapsed.clamp(0, reserved - unheld - held))
             }
             None => {
                 let held = lease.held.clamp(0, reserved);
-                (reserved - held, held)
+                (reserved - held, held, 0)
             }
         };
         balance.available_micros -= reserved - unheld;
         balance.held_micros += held;
-        balance.spent_micros += reserved - unheld - held;
+        balance.expired_micros += lapsed;
+        balance.spent_micros += reserved - unheld - held - lapsed;
     }
     balance
 }
@@ -240,7 +242,7 @@ mod tests {
     }
 
     fn here(unheld: Micros, held: Micros) -> Position {
-        Position { lease_id: Some("here".to_owned()), unheld, held, unsettled: false, version: 1 }
+        Position { lease_id: Some("here".to_owned()), unheld, lapsed: 0, held, unsettled: false, version: 1 }
     }
 
     #[track_caller]
@@ -256,6 +258,9 @@ mod tests {
         check(&[], None, (100, 0, 40));
         check(&[("here", 60, 0)], Some(here(60, 0)), (100, 0, 40));
         check(&[("here", 60, 0)], Some(here(35, 20)), (75, 20, 45));
+        let lapsed = Position { lapsed: 25, ..here(20, 10) };
+        assert_eq!(combine(&stored(&[("here", 60, 0)]), Some(&lapsed)).expired_micros, 7 + 25);
+        check(&[("here", 60, 0)], Some(lapsed), (60, 10, 45));
         check(&[("there", 60, 25)], None, (75, 25, 40));
         check(&[("here", 30, 9), ("there", 60, 25)], Some(here(10, 20)), (55, 45, 40));
     }

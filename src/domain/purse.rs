@@ -42,11 +42,6 @@ impl Purse {
         self.slices.iter().map(|slice| slice.amount).sum()
     }
 
-    /// True when a part of it has run out.
-    pub fn has_expired(&self, now: Timestamp) -> bool {
-        self.slices.iter().any(|slice| slice.amount > 0 && slice.expires_at.is_some_and(|at| at <= now))
-    }
-
     /// What a new call could hold now.
     pub fn drawable(&self, now: Timestamp) -> Micros {
         self.slices.iter().filter(|slice| slice.expires_at.is_none_or(|at| at > now)).map(|slice| slice.amount).sum()

@@ -77,10 +77,12 @@ impl Credits {
         if allocations.is_empty() { None } else { self.lease.clone() }
     }
 
-    pub fn position(&self, held: Micros) -> Position {
+    pub fn position(&self, held: Micros, now: Timestamp) -> Position {
+        let unheld = self.purse.drawable(now);
         Position {
             lease_id: self.lease.as_ref().map(|lease| lease.id().to_string()),
-            unheld: self.purse.total(),
+            unheld,
+            lapsed: self.purse.total() - unheld,
             held,
             unsettled: self.acquiring,
             version: self.version,
@@ -110,17 +112,6 @@ impl Credits {
         }
     }
 
-    /// Leaves a lease in which credits have run out: the ledger books them as expired when it is closed, and a new lease brings what
-    /// is left. Calls that hold parts of the old one settle under it.
-    pub(super) fn leave_expired(&mut self, now: Timestamp) {
-        if !self.acquiring && self.purse.has_expired(now) {
-            self.purse.clear();
-            self.lease = None;
-            self.left = None;
-            self.version += 1;
-        }
-    }
-
     /// How much to lease: what the account spends in the horizon, at least some calls like this one.
     fn wanted(&mut self, need: Micros, now: Timestamp) -> Micros {
         let elapsed = i128::from((now - self.spent_since).max(SECOND / 10));
@@ -143,7 +134,6 @@ impl Account {
         let now = self.parts.clock.now();
         let standing = self.parts.journal.standing();
         self.credits.check_generation(standing.generation());
-        self.credits.leave_expired(now);
         if message.hold > 0 && now >= standing.valid_until() {
             let what = "the ledger cannot be reached and this node's share of the balance has expired";
             self.reject(message, reply, Refusal::Overloaded { what, retry_after_ms: 2_000 });

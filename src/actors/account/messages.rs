@@ -159,6 +159,8 @@ pub struct Position {
     pub lease_id: Option<String>,
     /// Leased and in no hold.
     pub unheld: Micros,
+    /// Leased and run out since; booked as expired when the lease ends.
+    pub lapsed: Micros,
     /// Held by open calls.
     pub held: Micros,
     /// True while more is being leased: the numbers are about to change.

@@ -438,9 +438,8 @@ impl Receive<CreditsChanged> for Account {
 
 impl Receive<AskPosition> for Account {
     fn receive(&mut self, _: AskPosition, reply: Reply<Position>, _: &mut Ctx<Self>) -> Result<(), Fault> {
-        self.credits.leave_expired(self.parts.clock.now());
         let held = self.open.values().map(|call| call.amount).sum();
-        let _ = reply.send(self.credits.position(held));
+        let _ = reply.send(self.credits.position(held, self.parts.clock.now()));
         Ok(())
     }
 }
