@@ -1,6 +1,6 @@
 //! The OpenAPI document: every route, collected from the annotations on the handlers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
@@ -170,18 +170,44 @@ fn complete(operation: &mut Operation) {
             response.content.insert("application/json".to_owned(), RefOr::T(Content::new(Some(schema))));
         }
     }
+    for (status, response) in responses.iter_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = if status == "201" { "Created" } else { "Done" }.to_owned();
+        }
+    }
 }
 
-/// The document as a tree, for the page.
+/// The document as a tree.
 #[expect(clippy::expect_used, reason = "the document is a constant without anything that cannot be written; a test writes it")]
 pub fn document() -> Value {
-    serde_json::to_value(Documented::openapi()).expect("the document can be written")
+    let mut document = serde_json::to_value(Documented::openapi()).expect("the document can be written");
+    write_numbers_out(&mut document);
+    if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
+        schemas.remove("i64");
+    }
+    document
+}
+
+/// Amounts are an alias of `i64`, which the annotations take for the name of a schema.
+fn write_numbers_out(value: &mut Value) {
+    match value {
+        Value::Object(members) if members.get("$ref").is_some_and(|name| name == "#/components/schemas/i64") => {
+            members.remove("$ref");
+            members.insert("type".to_owned(), json!("integer"));
+            members.insert("format".to_owned(), json!("int64"));
+        }
+        Value::Object(members) => members.values_mut().for_each(write_numbers_out),
+        Value::Array(items) => items.iter_mut().for_each(write_numbers_out),
+        _ => {}
+    }
 }
 
 /// The document as text, as `/openapi.json` and the command `openapi` show it.
 #[expect(clippy::expect_used, reason = "the document is a constant without anything that cannot be written; a test writes it")]
 pub fn openapi_json() -> String {
-    Documented::openapi().to_pretty_json().expect("the document can be written")
+    serde_json::to_string_pretty(&document()).expect("the document can be written")
 }
 
 #[cfg(test)]
