@@ -1,5 +1,5 @@
-//! kill -9 under load, again and again: after each restart every balance adds up, and every answer that a client got completely is
-//! charged exactly once.
+//! kill -9 under load, again and again: after each restart every balance adds up, every answer that a client got completely is
+//! charged exactly once, and so is every call that a client repeats under one Idempotency-Key until it is answered.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use crate::support::{
     client::{Answer, Caller, chat, streamed},
     process::TestProcess,
     upstream::Upstream,
-    world::{MODEL, UPSTREAM_MODEL, model},
+    world::{MODEL, UPSTREAM_MODEL, model, price},
 };
 
 const KILLS: u64 = 25;
@@ -57,6 +57,26 @@ fn client(caller: Caller, number: usize, stop: Arc<AtomicBool>, answered: Answer
                 None => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
+    })
+}
+
+/// Makes each of its calls until it is answered, under one Idempotency-Key, plain and streamed in turns. Answers with how many it made.
+fn retrying_client(caller: Caller, number: usize, stop: Arc<AtomicBool>) -> JoinHandle<i64> {
+    tokio::spawn(async move {
+        let mut made = 0;
+        while !stop.load(Ordering::SeqCst) {
+            let body = if made % 2 == 0 { chat(MODEL, "Hi") } else { streamed(chat(MODEL, "Hi")) };
+            loop {
+                let request = caller.request(Method::POST, "/v1/chat/completions").header("idempotency-key", format!("{number}-{made}"));
+                if let Ok(answer) = Answer::read(request.json(&body)).await {
+                    assert_eq!(answer.status, 200, "{}", answer.text);
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            made += 1;
+        }
+        made
     })
 }
 
@@ -105,6 +125,10 @@ async fn killed_25_times_under_load_nothing_is_lost_and_nothing_is_charged_twice
     admin.grant(&veteran, GRANTED).await;
     let veteran_caller = admin.caller_of(&veteran, &json!({})).await;
     let all = Answered::default();
+    let stubborn = admin.create_account("stubborn").await;
+    admin.grant(&stubborn, GRANTED).await;
+    let (stubborn_caller, stop_stubborn) = (admin.caller_of(&stubborn, &json!({})).await, Arc::new(AtomicBool::new(false)));
+    let retrying: Vec<_> = (0..3).map(|number| retrying_client(stubborn_caller.clone(), number, stop_stubborn.clone())).collect();
 
     for round in 0..KILLS {
         let account = admin.create_account(&format!("round-{round}")).await;
@@ -133,5 +157,14 @@ async fn killed_25_times_under_load_nothing_is_lost_and_nothing_is_charged_twice
     let answered = all.lock().unwrap().clone();
     assert!(answered.len() > usize::try_from(KILLS).unwrap(), "there was load: {}", answered.len());
     check(&process, &veteran, &answered).await;
+
+    stop_stubborn.store(true, Ordering::SeqCst);
+    let mut made = 0;
+    for client in retrying {
+        made += client.await.expect("no client saw a wrong answer");
+    }
+    let spent = admin.settled_balance(&stubborn).await.spent;
+    eprintln!("{KILLS} kills: {} answers of one account, {made} repeated calls of another, all charged once", answered.len());
+    assert_eq!(spent, made * price(10, 5), "{made} calls, each repeated under its Idempotency-Key until it was answered, are charged once");
     process.finish().await;
 }

@@ -114,6 +114,20 @@ async fn credits_granted_while_calls_run_are_spent_at_once() {
 }
 
 #[tokio::test]
+async fn every_durability_charges_the_same_and_keeps_it_over_a_restart() {
+    use pixgate::config::Durability;
+    for durability in [Durability::Power, Durability::Process, Durability::Relaxed] {
+        let mut world = World::with(|settings| settings.ledger.durability = durability).await;
+        assert_eq!(statuses(calls(&world.caller, MODEL, 40)).await, (40, 0));
+        world.app.restart().await;
+        let balance = world.app.admin.balance(&world.account).await;
+        assert_eq!((balance.spent, balance.held), (40 * price(10, 5), 0), "{durability:?}");
+        assert_eq!(world.app.admin.usage(&world.account).await.len(), 40, "{durability:?}");
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_grant_is_idempotent_also_when_raced() {
     let world = World::new().await;
     let account = world.app.admin.create_account("granted").await;
