@@ -72,7 +72,7 @@ fn data_folder(settings: &Settings) -> Result<String, String> {
 
 async fn ledger(db: &Db) -> Finding {
     let outcome = match store::ledger::check(db).await {
-        Ok(check) if check.differences.is_empty() => Ok(format!("{} accounts add up", check.checked)),
+        Ok(check) if check.differences.is_empty() => Ok(format!("{} sums of wallets and grants add up", check.checked)),
         Ok(check) => Err(format!("{} differences; see GET /admin/v1/ledger/check", check.differences.len())),
         Err(error) => Err(error.to_string()),
     };

@@ -15,6 +15,7 @@ use crate::{
         key_hash::KeyHasher,
         refusal::Refusal,
     },
+    pipeline::Facts,
 };
 
 /// Longest `x-request-id` and `Idempotency-Key` that are taken from callers.
@@ -146,6 +147,21 @@ pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
     if rate.limit_tokens.is_some() {
         reset("x-ratelimit-reset-tokens", rate.reset_tokens_ms);
     }
+}
+
+/// What is known of an answer beside its body.
+pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
+    if let Ok(upstream) = HeaderValue::from_str(&facts.upstream) {
+        headers.insert(HeaderName::from_static("x-pixgate-upstream"), upstream);
+    }
+    headers.insert(HeaderName::from_static("x-pixgate-overhead-us"), HeaderValue::from(facts.overhead_us));
+    if let Some(cost) = facts.cost_micros {
+        headers.insert(HeaderName::from_static("x-pixgate-cost-micros"), HeaderValue::from(cost));
+    }
+    if facts.replayed {
+        headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+    }
+    insert_rate(headers, &facts.rate);
 }
 
 /// A duration as OpenAI writes it in these headers: `1s`, `6m0s`, `20ms`.

@@ -89,11 +89,11 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Waits until the charge is durable. One that was taken back is given back to the account.
+    /// Waits until the charge is durable. One that will never be booked goes back to the account.
     pub async fn durable(self) -> Result<(), NotDurable> {
         let Self { ticket, account, incarnation, journal } = self;
         let durable = journal.durable(ticket).await;
-        if let Err(NotDurable::Withdrawn(capture)) = &durable {
+        if let Err(NotDurable::Withdrawn(capture) | NotDurable::Rejected(_, capture)) = &durable {
             account.give_back(Withdrawn { incarnation, capture: capture.clone() });
         }
         durable

@@ -97,7 +97,7 @@ impl Message for Settled {
     type Reply = ();
 }
 
-/// A charge was taken back because it could not be made durable: it never was.
+/// A charge could not be made durable and never will be: it is as if the call had cost nothing.
 pub struct Withdrawn {
     pub incarnation: u64,
     pub capture: Arc<Capture>,

@@ -36,8 +36,11 @@ use crate::{
         quota::Limits,
         refusal::Refusal,
     },
-    store::{Db, ledger::OpenHold},
+    store::{Db, Engine, ledger::OpenHold},
 };
+
+/// Changes of other nodes are seen after this time at the latest.
+const FOLLOW_EVERY: Duration = Duration::from_secs(30);
 
 /// Everything an account actor is built from, again after a fault.
 #[derive(Clone)]
@@ -67,6 +70,7 @@ pub struct Account {
     parts: Parts,
     account_id: Arc<str>,
     locator: Arc<str>,
+    activation: u64,
     incarnation: u64,
     loaded: Option<Loaded>,
     credits: Credits,
@@ -98,7 +102,7 @@ struct OpenCall {
 }
 
 impl Account {
-    pub fn new(parts: Parts, account_id: Arc<str>, locator: Arc<str>, incarnation: u64) -> Self {
+    pub fn new(parts: Parts, account_id: Arc<str>, locator: Arc<str>, activation: u64, incarnation: u64) -> Self {
         let now = parts.clock.now();
         Self {
             credits: Credits::new(parts.policy.lease_horizon, now),
@@ -106,6 +110,7 @@ impl Account {
             parts,
             account_id,
             locator,
+            activation,
             incarnation,
             loaded: None,
             open: HashMap::new(),
@@ -261,13 +266,23 @@ impl Account {
         });
     }
 
+    /// Catches changes that another node wrote: an account in use is read again twice a minute.
+    fn follow_other_nodes(&mut self, ctx: &mut Ctx<Self>) {
+        ctx.after(FOLLOW_EVERY, |account, ctx| {
+            if account.last_active >= account.parts.clock.now() - micros(FOLLOW_EVERY) {
+                account.load(ctx);
+            }
+            account.follow_other_nodes(ctx);
+        });
+    }
+
     fn is_idle(&self) -> bool {
         self.open.is_empty() && !self.credits.is_acquiring()
     }
 
     fn passivate(&self) {
         // A directory that is busy is asked again after the next idle time.
-        let _ = self.parts.directory.tell(Passivate { locator: self.locator.clone(), incarnation: self.incarnation });
+        let _ = self.parts.directory.tell(Passivate { locator: self.locator.clone(), activation: self.activation });
     }
 }
 
@@ -299,6 +314,9 @@ impl Service for Account {
     fn started(&mut self, ctx: &mut Ctx<Self>) {
         self.load(ctx);
         self.watch_idleness(ctx);
+        if self.parts.db.engine() == Engine::Postgres {
+            self.follow_other_nodes(ctx);
+        }
     }
 
     fn observe(&self) -> serde_json::Value {

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::{
-    AcquireLease, Acquired, Journal, LeaseRefused, Wake,
+    ATTEMPT_MAX, AcquireLease, Acquired, Journal, LeaseRefused, RETRY_MAX, Wake,
     spool::{Item, NotBooked, Rejected, Slot, Spool, Ticket},
 };
 use crate::{
@@ -82,10 +82,19 @@ pub enum NotDurable {
     /// Taken back: it will never be booked, and what it would have used is free again.
     #[error("the ledger could not be written in time; the charge was withdrawn")]
     Withdrawn(Arc<Capture>),
-    #[error("the journal ended before it could say whether the charge was written")]
-    Unknown,
-    #[error(transparent)]
-    Rejected(#[from] Rejected),
+    /// It may have been written; the usage list tells how it ended.
+    #[error("the ledger did not confirm the charge in time; it may be booked yet")]
+    Unconfirmed,
+    /// It contradicts what the ledger holds; the log asks the operator to look.
+    #[error("{0}")]
+    Rejected(Rejected, Arc<Capture>),
+}
+
+impl NotDurable {
+    /// Whether the call is certain to cost nothing.
+    pub fn is_free(&self) -> bool {
+        !matches!(self, Self::Unconfirmed)
+    }
 }
 
 /// Cheap to clone; used on every worker thread.
@@ -145,19 +154,19 @@ impl JournalClient {
     /// Waits until the charge is durable. When the database stays away, takes the charge back instead.
     pub async fn durable(&self, ticket: Option<Ticket>) -> Result<(), NotDurable> {
         let Some(Ticket { usage_id, mut committed }) = ticket else { return Ok(()) };
-        let mut patience = self.commit_timeout;
-        loop {
-            match tokio::time::timeout(patience, &mut committed).await {
-                Ok(Ok(Ok(()))) => return Ok(()),
-                Ok(Ok(Err(NotBooked::Withdrawn(capture)))) => return Err(NotDurable::Withdrawn(capture)),
-                Ok(Ok(Err(NotBooked::Rejected(rejected)))) => return Err(rejected.into()),
-                Ok(Err(_)) => return Err(NotDurable::Unknown),
+        let outcome = match tokio::time::timeout(self.commit_timeout, &mut committed).await {
+            Ok(outcome) => Ok(outcome),
+            Err(_) => {
+                self.spool.withdraw(&usage_id);
                 // While an attempt runs, only its end tells whether the charge can still be taken back.
-                Err(_) => {
-                    self.spool.withdraw(&usage_id);
-                    patience = Duration::from_millis(500);
-                }
+                tokio::time::timeout(ATTEMPT_MAX + RETRY_MAX, committed).await
             }
+        };
+        match outcome {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(NotBooked::Withdrawn(capture)))) => Err(NotDurable::Withdrawn(capture)),
+            Ok(Ok(Err(NotBooked::Rejected(why, capture)))) => Err(NotDurable::Rejected(why, capture)),
+            Ok(Err(_)) | Err(_) => Err(NotDurable::Unconfirmed),
         }
     }
 

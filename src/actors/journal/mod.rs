@@ -142,7 +142,7 @@ async fn attempt(parts: &Parts, work: spool::Work, in_doubt: &AtomicBool) -> Res
         closed: &work.closed,
         lease_closes: &work.lease_closes,
         retry: work.retry,
-        in_doubt,
+        sent: in_doubt,
         now: parts.clock.now(),
     };
     let commit = match tokio::time::timeout(ATTEMPT_MAX, store::ledger::commit(&parts.db, &batch)).await {
@@ -176,7 +176,7 @@ async fn one_by_one(parts: &Parts, work: &spool::Work, in_doubt: &AtomicBool) ->
         closed: if last { &work.closed } else { &[] },
         lease_closes: if last { &work.lease_closes } else { &[] },
         retry: true,
-        in_doubt,
+        sent: in_doubt,
         now: parts.clock.now(),
     };
     let mut rejected = Vec::new();

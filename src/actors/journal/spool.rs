@@ -28,7 +28,7 @@ pub struct Rejected(pub String);
 pub(super) enum NotBooked {
     /// Its caller gave up, and nothing of it was written.
     Withdrawn(Arc<Capture>),
-    Rejected(Rejected),
+    Rejected(Rejected, Arc<Capture>),
 }
 
 type Outcome = Result<(), NotBooked>;
@@ -258,7 +258,7 @@ impl Spool {
             let Some(ticket) = entry.ticket else { continue };
             let refusal = rejected.iter().find(|(id, _)| *id == entry.capture.usage.id).map(|(_, refusal)| refusal.clone());
             // A caller that left does not change what was booked.
-            let _ = ticket.send(refusal.map_or(Ok(()), |refusal| Err(NotBooked::Rejected(refusal))));
+            let _ = ticket.send(refusal.map_or(Ok(()), |refusal| Err(NotBooked::Rejected(refusal, entry.capture))));
         }
         for barrier in group.barriers {
             let _ = barrier.send(());
@@ -314,4 +314,86 @@ pub(super) struct Work {
     pub closed: Vec<String>,
     pub lease_closes: Vec<LeaseClose>,
     pub retry: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::usage::{Outcome as Ended, UsageRecord};
+
+    fn push(spool: &Spool, id: &str) -> Ticket {
+        let text = || id.to_owned();
+        let usage = UsageRecord {
+            id: text(),
+            request_id: text(),
+            account_id: text(),
+            key_id: text(),
+            endpoint: text(),
+            model: text(),
+            upstream: text(),
+            upstream_model: text(),
+            status: 200,
+            outcome: Ended::Completed,
+            error_code: None,
+            streamed: false,
+            estimated: false,
+            quantities: Default::default(),
+            cost_micros: 1,
+            answer_id: None,
+            attempts: 1,
+            started_at: 0,
+            first_byte_at: None,
+            finished_at: 0,
+        };
+        let capture = Capture { usage, allocations: Vec::new(), overage: 0, idempotency: None };
+        spool.push_capture(capture, 1, spool.slot().unwrap(), 0, true).0.unwrap()
+    }
+
+    fn is_withdrawn(ticket: &mut Ticket) -> bool {
+        matches!(ticket.committed.try_recv(), Ok(Err(NotBooked::Withdrawn(_))))
+    }
+
+    #[test]
+    fn a_capture_that_waits_is_withdrawn_at_once() {
+        let spool = Spool::new(8);
+        let mut ticket = push(&spool, "req_1");
+        spool.withdraw("req_1");
+        assert!(is_withdrawn(&mut ticket) && spool.next_group(8, 1).is_none());
+        assert_eq!(spool.slots_taken(), 0);
+    }
+
+    #[test]
+    fn a_capture_in_a_running_attempt_is_withdrawn_only_if_nothing_was_written() {
+        let spool = Spool::new(8);
+        let (mut gone, mut stays) = (push(&spool, "req_1"), push(&spool, "req_2"));
+        assert_eq!(spool.next_group(8, 1).unwrap().captures.len(), 2);
+        spool.withdraw("req_1");
+        assert!(!is_withdrawn(&mut gone), "the attempt may succeed");
+        spool.attempt_failed(false);
+        assert!(is_withdrawn(&mut gone));
+        let again = spool.next_group(8, 1).unwrap();
+        assert_eq!((again.captures.len(), again.retry), (1, true));
+        spool.finish_group(&[]);
+        assert!(matches!(stays.committed.try_recv(), Ok(Ok(()))));
+    }
+
+    #[test]
+    fn a_capture_that_may_be_written_stays() {
+        for heard_of_the_attempt in [true, false] {
+            let spool = Spool::new(8);
+            let mut ticket = push(&spool, "req_1");
+            spool.next_group(8, 1).unwrap();
+            if heard_of_the_attempt {
+                spool.attempt_failed(true);
+            }
+            // Also when a later attempt certainly wrote nothing.
+            spool.next_group(8, 1).unwrap();
+            spool.withdraw("req_1");
+            spool.attempt_failed(false);
+            spool.withdraw("req_1");
+            assert_eq!(spool.next_group(8, 1).unwrap().captures.len(), 1);
+            spool.finish_group(&[]);
+            assert!(matches!(ticket.committed.try_recv(), Ok(Ok(()))));
+        }
+    }
 }

@@ -60,8 +60,8 @@ pub struct Batch<'a> {
     pub lease_closes: &'a [LeaseClose],
     /// True when an earlier attempt at this batch may have been committed.
     pub retry: bool,
-    /// Set when the database is asked to commit: an error after that leaves open whether the batch was written, one before does not.
-    pub in_doubt: &'a AtomicBool,
+    /// Set when the transaction's end was sent: from then on a failure leaves open whether the batch was written.
+    pub sent: &'a AtomicBool,
     pub now: Timestamp,
 }
 
@@ -73,7 +73,8 @@ pub enum Commit {
     Fenced,
 }
 
-/// Writes a batch, all or nothing. After an error with `in_doubt` set the batch may have been committed: repeat it with `retry`.
+/// Writes a batch, all or nothing. After [`StoreError::Unavailable`] or [`StoreError::Conflict`] the batch may have been committed:
+/// repeat it with `retry`.
 ///
 /// A node writes one batch at a time, and none before the one ahead of it is known to be written: folding relies on the captures of
 /// one lease becoming visible in the order of their numbers.
@@ -94,7 +95,7 @@ pub async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Commit, StoreError> {
         insert_holds(&transaction, batch.node_id, batch.opened).await?;
         delete_holds(&transaction, batch.closed).await?;
         settle_wallets(&transaction, batch, &captures).await?;
-        batch.in_doubt.store(true, Ordering::Relaxed);
+        batch.sent.store(true, Ordering::Relaxed);
         transaction.commit().await?;
         Ok(Commit::Done)
     })

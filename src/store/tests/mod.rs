@@ -4,10 +4,7 @@ mod calls;
 mod credits;
 mod rows;
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use sea_orm::{ConnectionTrait, Database};
@@ -166,8 +163,8 @@ fn hold(id: &str, lease_id: &str, amount: Micros) -> OpenHold {
 
 /// An empty batch of the node.
 fn batch<'a>() -> Batch<'a> {
-    static IN_DOUBT: AtomicBool = AtomicBool::new(false);
-    Batch { node_id: NODE, captures: &[], opened: &[], closed: &[], lease_closes: &[], retry: false, in_doubt: &IN_DOUBT, now: NOW }
+    static SENT: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    Batch { node_id: NODE, captures: &[], opened: &[], closed: &[], lease_closes: &[], retry: false, sent: &SENT, now: NOW }
 }
 
 async fn commit(db: &Db, batch: Batch<'_>) {
