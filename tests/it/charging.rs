@@ -336,7 +336,7 @@ async fn row_node_dies_with_an_open_hold_releases_what_was_not_captured_and_a_ro
         tokio::spawn(async move { Answer::read(request.header("x-request-id", "lost-call-1")).await })
     };
     eventually("the open hold is journaled", || async {
-        (process.database.number("SELECT count(*) FROM open_holds").await == 1).then_some(())
+        (process.database.number("SELECT count(*) FROM open_holds WHERE request_id = 'lost-call-1'").await == 1).then_some(())
     })
     .await;
     process.kill();

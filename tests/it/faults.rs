@@ -88,6 +88,12 @@ async fn a_long_lock_is_503_with_retry_after_and_passes() {
         }
     };
     tokio::time::timeout(PATIENCE, answered).await.expect("nobody waits forever for a locked database");
+    eventually("calls are refused before the upstream is asked for answers that could not be charged", || async {
+        let asked = world.upstream.count(UPSTREAM_MODEL);
+        let answer = world.caller.chat(MODEL, "Hi").await;
+        (!paid_or_503(&answer) && world.upstream.count(UPSTREAM_MODEL) == asked).then_some(())
+    })
+    .await;
     let admin = world.app.admin.caller.post("/admin/v1/accounts", &json!({"email": "late@example.com"})).await;
     paid_or_503(&admin);
     assert_eq!(admin.status, 503, "{}", admin.text);
