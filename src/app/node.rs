@@ -308,5 +308,6 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         output_tokens_hold_max: settings.ledger.output_tokens_hold_max,
         idempotency_ttl: Duration::from_secs(settings.idempotency.ttl_hours.saturating_mul(3_600)),
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
+        traced: settings.telemetry.otlp_endpoint.is_some(),
     }
 }

@@ -4,6 +4,7 @@
 //! Absent on purpose: decisions (see `pipeline` and `control`), queries.
 
 pub mod access_log;
+pub mod account;
 pub mod admin;
 pub mod api;
 pub mod bench;
@@ -22,7 +23,7 @@ use self::error::ApiError;
 
 /// Everything but the benches' own routes.
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.configure(api::configure).configure(admin::configure).configure(operations::configure).configure(site::configure);
+    routes.configure(api::configure).configure(account::configure).configure(admin::configure).configure(operations::configure).configure(site::configure);
 }
 
 /// The answer to a path nobody serves.

@@ -52,7 +52,10 @@ pub async fn readyz(pipeline: web::Data<Rc<Pipeline>>) -> HttpResponse {
 #[get("/metrics")]
 pub async fn metrics_page(metrics: web::Data<Metrics>, pipeline: web::Data<Rc<Pipeline>>) -> Result<HttpResponse, ApiError> {
     let spool = pipeline.journal.spool();
-    metrics.journal_queue(spool.depth());
+    let queued = spool.depth();
+    metrics.journal_queue(queued);
+    // Every open call keeps a place in the queue for its capture.
+    metrics.holds_open(spool.slots_taken().saturating_sub(queued));
     let oldest = spool.oldest().map_or(0, |at| (pipeline.clock.now() - at).max(0));
     metrics.journal_lag(std::time::Duration::from_micros(oldest.cast_unsigned()));
     let page = metrics.render().map_err(|error| {

@@ -18,6 +18,7 @@ mod settlement;
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tracing::Instrument;
 
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
@@ -67,6 +68,8 @@ pub struct Policy {
     pub idempotency_ttl: Duration,
     /// Longest answer that is kept for replays.
     pub idempotency_bytes_max: usize,
+    /// Whether spans are exported; without it calls make none.
+    pub traced: bool,
 }
 
 /// One call as it came in.
@@ -128,7 +131,12 @@ pub async fn run(pipeline: &Rc<Pipeline>, incoming: Incoming) -> Result<Outgoing
         admission::Outcome::Replay(answer) => return Ok(answer),
     };
     let (presence, gone) = exchange::presence();
-    let answer = detached::run_to_end(exchange::perform(pipeline.clone(), *admitted, gone)).await;
+    let span = if pipeline.policy.traced {
+        tracing::info_span!("call", usage.id = %admitted.id, account.id = %admitted.account_id, model = %admitted.model.id, streamed = admitted.streamed)
+    } else {
+        tracing::Span::none()
+    };
+    let answer = detached::run_to_end(exchange::perform(pipeline.clone(), *admitted, gone).instrument(span)).await;
     // Only now: from here on the answer itself notices when the client leaves.
     drop(presence);
     answer.unwrap_or_else(|| Err(CallError::Internal("the task of a call panicked; its hold was released".to_owned())))

@@ -200,16 +200,8 @@ impl Metrics {
         self.0.refusals[index].inc();
     }
 
-    pub fn hold_opened(&self) {
-        self.0.holds_open.inc();
-    }
-
-    pub fn hold_closed(&self) {
-        self.0.holds_open.dec();
-    }
-
-    pub fn holds_open(&self) -> i64 {
-        self.0.holds_open.get()
+    pub fn holds_open(&self, holds: usize) {
+        self.0.holds_open.set(i64::try_from(holds).unwrap_or(i64::MAX));
     }
 
     pub fn journal_lag(&self, oldest: Duration) {
@@ -325,7 +317,7 @@ mod tests {
         metrics.stage(Stage::Overhead, Duration::from_micros(15));
         metrics.refused("insufficient_credits");
         metrics.refused("no such code");
-        metrics.hold_opened();
+        metrics.holds_open(1);
         metrics.journal_lag(Duration::from_millis(1500));
         metrics.journal_queue(3);
         metrics.journal_committed(64, 40, 1_234);
