@@ -26,7 +26,7 @@ use crate::{
 const ADMIT_DEADLINE: Duration = Duration::from_secs(12);
 const ACTIVATE_DEADLINE: Duration = Duration::from_secs(12);
 const CONTROL_DEADLINE: Duration = Duration::from_secs(10);
-const ACCOUNT_MAILBOX: usize = 4_096;
+const ACCOUNT_MAILBOX: usize = 16_384;
 const DIRECTORY_MAILBOX: usize = 4_096;
 /// Keys of unknown accounts remembered per shard.
 const UNKNOWN_MAX: usize = 10_000;

@@ -119,7 +119,9 @@ async fn account_for(control: &Control, locator: Option<&str>) -> Result<Account
     }
     match (store::accounts::operator(&control.db).await?, locator) {
         (Some(operator), None) => Ok(operator),
-        (Some(_), Some(_)) => Err(invalid("it names an account that does not exist here; use a value of another shape, or a key of this gateway")),
+        (Some(_), Some(_)) => {
+            Err(invalid("it names an account that does not exist here; use a value of another shape, or a key of this gateway"))
+        }
         (None, locator) => create_operator(control, locator).await,
     }
 }

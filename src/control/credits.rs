@@ -71,7 +71,10 @@ pub async fn grant(
     new: NewGrant,
 ) -> Result<GrantRow, ControlError> {
     let Some(idempotency_key) = idempotency_key else {
-        return Err(ControlError::invalid("Idempotency-Key", "a grant needs the header Idempotency-Key, so that a retry never gives twice"));
+        return Err(ControlError::invalid(
+            "Idempotency-Key",
+            "a grant needs the header Idempotency-Key, so that a retry never gives twice",
+        ));
     };
     let now = control.clock.now();
     check_range("amount_micros", new.amount_micros, 1, GRANT_MICROS_MAX)?;
@@ -206,7 +209,8 @@ fn combine(stored: &StoredBalance, position: Option<&Position>) -> Balance {
 
 /// Tells a repetition of a grant from another wish under the same key.
 fn request_hash(new: &NewGrant) -> Result<String, ControlError> {
-    let canonical = json!([new.amount_micros, new.reason, new.category.unwrap_or(Category::Paid), new.priority.unwrap_or(0), new.expires_at]);
+    let canonical =
+        json!([new.amount_micros, new.reason, new.category.unwrap_or(Category::Paid), new.priority.unwrap_or(0), new.expires_at]);
     let text = serde_json::to_vec(&canonical).map_err(|error| ControlError::Internal(error.to_string()))?;
     Ok(digest(&SHA256, &text).as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }

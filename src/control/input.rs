@@ -27,8 +27,7 @@ impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let moment: jiff::Timestamp =
-            text.parse().map_err(|_| format!("'{text}' is not a time; write it like 2026-01-31T12:00:00Z"))?;
+        let moment: jiff::Timestamp = text.parse().map_err(|_| format!("'{text}' is not a time; write it like 2026-01-31T12:00:00Z"))?;
         Ok(Self(moment.as_microsecond()))
     }
 }

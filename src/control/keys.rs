@@ -305,7 +305,9 @@ fn parse_networks(entries: &[String]) -> Result<Vec<IpNet>, ControlError> {
     }
     let parse = |entry: &String| {
         let network = entry.parse::<IpNet>().ok().or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from));
-        network.ok_or_else(|| ControlError::invalid("ip_allow", format!("ip_allow: '{entry}' is neither an address nor a network such as 203.0.113.0/24")))
+        network.ok_or_else(|| {
+            ControlError::invalid("ip_allow", format!("ip_allow: '{entry}' is neither an address nor a network such as 203.0.113.0/24"))
+        })
     };
     entries.iter().map(parse).collect()
 }

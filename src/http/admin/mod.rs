@@ -1,1 +1,59 @@
-pub fn configure(_: &mut actix_web::web::ServiceConfig) {}
+//! The admin API under `/admin/v1`, for keys of scope `admin`: one file an area, each a thin shell around its use case.
+//!
+//! Absent on purpose: rules and writes (see `control`), statuses of errors (see `http::error`).
+
+pub mod accounts;
+pub mod catalog;
+pub mod credits;
+mod extract;
+pub mod keys;
+pub mod node;
+pub mod usage;
+pub mod views;
+
+use actix_web::{
+    HttpRequest, HttpResponse, Route,
+    http::{
+        StatusCode,
+        header::{ALLOW, HeaderValue},
+    },
+    web,
+};
+
+use super::{
+    error::ApiError,
+    page::{Page, PageQuery},
+    request_id,
+};
+use crate::control;
+
+pub fn configure(routes: &mut web::ServiceConfig) {
+    routes
+        .configure(accounts::configure)
+        .configure(credits::configure)
+        .configure(keys::configure)
+        .configure(catalog::configure)
+        .configure(usage::configure)
+        .configure(node::configure);
+}
+
+/// The answer to methods that a path does not have.
+fn only(methods: &'static str) -> Route {
+    web::to(move |request: HttpRequest| async move {
+        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
+        let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        let mut response: HttpResponse = error.respond(&request_id::of(&request).shown);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+        response
+    })
+}
+
+fn page_request(query: &PageQuery) -> Result<control::PageRequest, ApiError> {
+    let limit = usize::try_from(query.limit()?).map_err(|error| ApiError::invalid(error.to_string(), Some("limit".into())))?;
+    Ok(control::PageRequest { limit, cursor: query.cursor().map(str::to_owned) })
+}
+
+fn list<T, V: From<T> + serde::Serialize>(page: control::Page<T>) -> HttpResponse {
+    let data: Vec<V> = page.items.into_iter().map(V::from).collect();
+    HttpResponse::Ok().json(Page { data, has_more: page.next.is_some(), next_cursor: page.next })
+}

@@ -1,0 +1,140 @@
+//! `/admin/v1/upstreams` and `/admin/v1/models`
+
+use actix_web::{HttpResponse, web};
+
+use super::{
+    extract::{Admin, Json, Query},
+    list, only, page_request,
+    views::{CatalogModelView, UpstreamView},
+};
+use crate::{
+    control::catalog::{self, ModelPatch, NewModel, NewUpstream, UpstreamPatch, UpstreamTest},
+    http::{
+        error::ApiError,
+        page::{Page, PageQuery},
+    },
+};
+
+pub fn configure(routes: &mut web::ServiceConfig) {
+    let upstreams = web::resource("/admin/v1/upstreams").route(web::get().to(list_upstreams)).route(web::post().to(create_upstream));
+    let upstream = web::resource("/admin/v1/upstreams/{name}")
+        .route(web::get().to(get_upstream))
+        .route(web::patch().to(patch_upstream))
+        .route(web::delete().to(delete_upstream));
+    let test = web::resource("/admin/v1/upstreams/{name}/test").route(web::post().to(test_upstream));
+    let models = web::resource("/admin/v1/models").route(web::get().to(list_models)).route(web::post().to(create_model));
+    // Ids contain `/`, which some proxies decode on the way: nothing follows an id, so it takes the rest of the path.
+    let model = web::resource("/admin/v1/models/{id:.+}")
+        .route(web::get().to(get_model))
+        .route(web::patch().to(patch_model))
+        .route(web::delete().to(delete_model));
+    routes
+        .service(upstreams.default_service(only("GET, POST")))
+        .service(test.default_service(only("POST")))
+        .service(upstream.default_service(only("GET, PATCH, DELETE")))
+        .service(models.default_service(only("GET, POST")))
+        .service(model.default_service(only("GET, PATCH, DELETE")));
+}
+
+/// Create an upstream
+#[utoipa::path(post, path = "/admin/v1/upstreams", tag = "Admin: catalogue", security(("key" = ["admin"])), request_body = NewUpstream,
+    responses((status = 201, body = UpstreamView), (status = 400, description = "`invalid_request`"), (status = 409, description = "The name is taken")))]
+pub async fn create_upstream(admin: Admin, Json(new): Json<NewUpstream>) -> Result<HttpResponse, ApiError> {
+    let upstream = admin.change(|control, actor| async move { catalog::create_upstream(&control, &actor, new).await }).await?;
+    Ok(HttpResponse::Created().json(UpstreamView::from(upstream)))
+}
+
+/// List upstreams
+///
+/// By name.
+#[utoipa::path(get, path = "/admin/v1/upstreams", tag = "Admin: catalogue", security(("key" = ["admin"])), params(PageQuery),
+    responses((status = 200, body = Page<UpstreamView>)))]
+pub async fn list_upstreams(admin: Admin, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+    Ok(list::<_, UpstreamView>(catalog::list_upstreams(&admin.control, &page_request(&query)?).await?))
+}
+
+/// One upstream
+#[utoipa::path(get, path = "/admin/v1/upstreams/{name}", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "Name of the upstream")),
+    responses((status = 200, body = UpstreamView), (status = 404, description = "`not_found`")))]
+pub async fn get_upstream(admin: Admin, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(UpstreamView::from(catalog::get_upstream(&admin.control, &name).await?)))
+}
+
+/// Change an upstream
+///
+/// Calls that run finish on the old configuration.
+#[utoipa::path(patch, path = "/admin/v1/upstreams/{name}", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "Name of the upstream")), request_body = UpstreamPatch,
+    responses((status = 200, body = UpstreamView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
+pub async fn patch_upstream(admin: Admin, name: web::Path<String>, Json(patch): Json<UpstreamPatch>) -> Result<HttpResponse, ApiError> {
+    let upstream = admin.change(|control, actor| async move { catalog::patch_upstream(&control, &actor, &name, patch).await }).await?;
+    Ok(HttpResponse::Ok().json(UpstreamView::from(upstream)))
+}
+
+/// Delete an upstream
+///
+/// Refused while a model routes to it.
+#[utoipa::path(delete, path = "/admin/v1/upstreams/{name}", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "Name of the upstream")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "`not_found`"),
+        (status = 409, description = "Models route to it, or it is built in")))]
+pub async fn delete_upstream(admin: Admin, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    admin.change(|control, actor| async move { catalog::delete_upstream(&control, &actor, &name).await }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Test an upstream
+///
+/// Asks it for a sign of life that costs nothing, with the key and the timeouts that are configured.
+#[utoipa::path(post, path = "/admin/v1/upstreams/{name}/test", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "Name of the upstream")),
+    responses((status = 200, body = UpstreamTest), (status = 404, description = "`not_found`")))]
+pub async fn test_upstream(admin: Admin, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(catalog::test_upstream(&admin.control, &name).await?))
+}
+
+/// Create a model
+#[utoipa::path(post, path = "/admin/v1/models", tag = "Admin: catalogue", security(("key" = ["admin"])), request_body = NewModel,
+    responses((status = 201, body = CatalogModelView), (status = 400, description = "`invalid_request`"), (status = 409, description = "The id is taken")))]
+pub async fn create_model(admin: Admin, Json(new): Json<NewModel>) -> Result<HttpResponse, ApiError> {
+    let model = admin.change(|control, actor| async move { catalog::create_model(&control, &actor, new).await }).await?;
+    Ok(HttpResponse::Created().json(CatalogModelView::from(model)))
+}
+
+/// List models
+///
+/// By id, disabled ones too.
+#[utoipa::path(get, path = "/admin/v1/models", tag = "Admin: catalogue", security(("key" = ["admin"])), params(PageQuery),
+    responses((status = 200, body = Page<CatalogModelView>)))]
+pub async fn list_models(admin: Admin, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+    Ok(list::<_, CatalogModelView>(catalog::list_models(&admin.control, &page_request(&query)?).await?))
+}
+
+/// One model
+#[utoipa::path(get, path = "/admin/v1/models/{id}", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")),
+    responses((status = 200, body = CatalogModelView), (status = 404, description = "`not_found`")))]
+pub async fn get_model(admin: Admin, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(CatalogModelView::from(catalog::get_model(&admin.control, &id).await?)))
+}
+
+/// Change a model
+///
+/// Calls that run keep the prices of their admission.
+#[utoipa::path(patch, path = "/admin/v1/models/{id}", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")), request_body = ModelPatch,
+    responses((status = 200, body = CatalogModelView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
+pub async fn patch_model(admin: Admin, id: web::Path<String>, Json(patch): Json<ModelPatch>) -> Result<HttpResponse, ApiError> {
+    let model = admin.change(|control, actor| async move { catalog::patch_model(&control, &actor, &id, patch).await }).await?;
+    Ok(HttpResponse::Ok().json(CatalogModelView::from(model)))
+}
+
+/// Delete a model
+#[utoipa::path(delete, path = "/admin/v1/models/{id}", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "`not_found`"), (status = 409, description = "It is built in")))]
+pub async fn delete_model(admin: Admin, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    admin.change(|control, actor| async move { catalog::delete_model(&control, &actor, &id).await }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

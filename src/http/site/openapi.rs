@@ -1,0 +1,250 @@
+//! The OpenAPI document: every route, collected from the annotations on the handlers.
+
+use serde_json::Value;
+use utoipa::{
+    Modify, OpenApi as _,
+    openapi::{
+        Content, OpenApi, PathItem, Ref, RefOr, Response,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use crate::http::{admin, api, operations};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Pixgate",
+        description = "One API key and one prepaid credit balance for every model. Amounts are integers in micros (1 credit = 1 000 000 micros), \
+            times are RFC 3339 in UTC, and lists are `{\"data\":[…],\"has_more\":…,\"next_cursor\":…}`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    servers((url = "/", description = "This gateway")),
+    tags(
+        (name = "Models", description = "Model calls, in OpenAI's wire format, and the catalogue as a key sees it."),
+        (name = "Caller", description = "What a key may know about itself and its account."),
+        (name = "Admin: accounts", description = "Customers of this gateway. Admin routes need a key of scope `admin`."),
+        (name = "Admin: credits", description = "Grants, balances and ledgers."),
+        (name = "Admin: keys", description = "API keys. A change counts for a key's very next call."),
+        (name = "Admin: catalogue", description = "Upstreams, and the models that route to them. A change counts for the very next call, without a restart."),
+        (name = "Admin: usage", description = "Every call, and every change an admin made."),
+        (name = "Admin: node", description = "This node and its actors."),
+        (name = "Operations", description = "For whoever runs the gateway. These routes need no key.")
+    ),
+    paths(
+        api::completions::chat_completions,
+        api::completions::completions,
+        api::completions::embeddings,
+        api::models::list,
+        api::models::get,
+        api::caller::key,
+        api::caller::credits,
+        api::caller::usage,
+        api::caller::generation,
+        admin::accounts::create_account,
+        admin::accounts::list_accounts,
+        admin::accounts::get_account,
+        admin::accounts::patch_account,
+        admin::credits::create_grant,
+        admin::credits::list_grants,
+        admin::credits::revoke_grant,
+        admin::credits::get_balance,
+        admin::credits::list_ledger,
+        admin::credits::check_ledger,
+        admin::keys::create_key,
+        admin::keys::list_keys_of,
+        admin::keys::list_keys,
+        admin::keys::get_key,
+        admin::keys::patch_key,
+        admin::keys::revoke_key,
+        admin::keys::rotate_key,
+        admin::catalog::create_upstream,
+        admin::catalog::list_upstreams,
+        admin::catalog::get_upstream,
+        admin::catalog::patch_upstream,
+        admin::catalog::delete_upstream,
+        admin::catalog::test_upstream,
+        admin::catalog::create_model,
+        admin::catalog::list_models,
+        admin::catalog::get_model,
+        admin::catalog::patch_model,
+        admin::catalog::delete_model,
+        admin::usage::list_usage,
+        admin::usage::list_usage_of,
+        admin::usage::list_audit,
+        admin::node::get_node,
+        admin::node::get_actors,
+        operations::healthz,
+        operations::readyz,
+        operations::metrics_page,
+        super::serve_document,
+        super::serve_page,
+    ),
+    components(schemas(ErrorAnswer)),
+    modifiers(&Completed)
+)]
+struct Documented;
+
+/// Every answer that is not the one asked for.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what dialect::openai::errors writes")]
+struct ErrorAnswer {
+    error: ErrorDetail,
+}
+
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what dialect::openai::errors writes")]
+struct ErrorDetail {
+    /// What went wrong and what to do about it.
+    message: String,
+    #[schema(example = "invalid_request_error")]
+    r#type: String,
+    /// The field, parameter or header it is about.
+    #[schema(required)]
+    param: Option<String>,
+    /// For programs, for example `insufficient_credits`.
+    #[schema(example = "invalid_request")]
+    code: String,
+    /// The answer's `x-request-id`.
+    request_id: String,
+    /// Which limit refused the call: `rpm`, `rpd`, `tpm`, `concurrency` or `budget`.
+    #[schema(nullable = false)]
+    limit: Option<String>,
+    /// Whose limit: `key`, `account`, `ip`, `plan` or `upstream`.
+    #[schema(nullable = false)]
+    scope: Option<String>,
+}
+
+/// Adds what is the same everywhere.
+struct Completed;
+
+impl Modify for Completed {
+    fn modify(&self, document: &mut OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "An API key, as `Authorization: Bearer KEY`. `x-api-key`, `api-key`, `x-goog-api-key` and `?key=` work as well.",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
+        for item in document.paths.paths.values_mut() {
+            for operation in operations(item) {
+                complete(operation);
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+}
+
+/// Routes behind a key can refuse it; all errors have one shape.
+fn complete(operation: &mut Operation) {
+    let is_admin = operation.tags.iter().flatten().any(|tag| tag.starts_with("Admin"));
+    let mut common: Vec<(&str, &str)> = Vec::new();
+    if operation.security.is_some() {
+        common.push(("401", "`invalid_api_key`"));
+        common.push((
+            "403",
+            if is_admin { "The key lacks the scope `admin`, or may not be used now" } else { "The key may not be used for this" },
+        ));
+        common.push(("503", "`overloaded` or `draining`, with Retry-After"));
+    }
+    if operation.request_body.is_some() {
+        common.push(("413", "`request_too_large`"));
+    }
+    let responses = &mut operation.responses.responses;
+    let covers = |range: &str, status: &str| range == status || (range.ends_with("XX") && range.get(..1) == status.get(..1));
+    for (status, description) in common {
+        if !responses.keys().any(|known| covers(known, status)) {
+            responses.insert(status.to_owned(), RefOr::T(Response::new(description)));
+        }
+    }
+    // Readiness says in its own words what is missing; it needs no key.
+    let errors = responses.iter_mut().filter(|(status, _)| status.starts_with(['4', '5']) && operation.security.is_some());
+    for (_, response) in errors {
+        if let RefOr::T(response) = response
+            && response.content.is_empty()
+        {
+            let schema = RefOr::Ref(Ref::from_schema_name("ErrorAnswer"));
+            response.content.insert("application/json".to_owned(), RefOr::T(Content::new(Some(schema))));
+        }
+    }
+}
+
+/// The document as a tree, for the page.
+#[expect(clippy::expect_used, reason = "the document is a constant without anything that cannot be written; a test writes it")]
+pub fn document() -> Value {
+    serde_json::to_value(Documented::openapi()).expect("the document can be written")
+}
+
+/// The document as text, as `/openapi.json` and the command `openapi` show it.
+#[expect(clippy::expect_used, reason = "the document is a constant without anything that cannot be written; a test writes it")]
+pub fn openapi_json() -> String {
+    Documented::openapi().to_pretty_json().expect("the document can be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    const UPDATE: &str = "PIXGATE_TEST_UPDATE_DOCS";
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "tests are steered by the environment")]
+    fn the_committed_document_is_this_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+        let text = openapi_json() + "\n";
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == text, "docs/openapi.json is not what the routes say; run the tests with {UPDATE}=1 and commit it");
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let mut references = BTreeSet::new();
+        collect_references(&document, &mut references);
+        assert!(!references.is_empty());
+        for reference in references {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn operations_have_names_tags_and_known_errors() {
+        let document = document();
+        let tags: BTreeSet<&str> = document["tags"].as_array().unwrap().iter().filter_map(|tag| tag["name"].as_str()).collect();
+        let mut ids = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let name = format!("{method} {path}");
+                assert!(operation["summary"].is_string(), "{name} has no summary");
+                assert!(operation["tags"][0].as_str().is_some_and(|tag| tags.contains(tag)), "{name} has no known tag");
+                assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{name} shares its operationId");
+                let is_open = operation.get("security").is_none();
+                assert_eq!(is_open, operation["tags"][0] == "Operations", "{name}: only operations need no key");
+                assert!(is_open || operation["responses"].get("401").or(operation["responses"].get("4XX")).is_some(), "{name}");
+                let in_path = path.matches('{').count();
+                let parameters = operation["parameters"].as_array().map_or(0, |all| all.iter().filter(|one| one["in"] == "path").count());
+                assert_eq!(in_path, parameters, "{name} does not describe its path");
+            }
+        }
+    }
+
+    fn collect_references(value: &Value, into: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                into.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                members.values().for_each(|member| collect_references(member, into));
+            }
+            Value::Array(items) => items.iter().for_each(|item| collect_references(item, into)),
+            _ => {}
+        }
+    }
+}
