@@ -308,6 +308,7 @@ impl Settings {
             OpenAi::SETTINGS,
             Telemetry::SETTINGS,
             Idempotency::SETTINGS,
+            Bench::SETTINGS,
             RESERVED,
         ]
         .into_iter()
