@@ -14,7 +14,10 @@ fn all(criterion: &mut Criterion) {
 }
 
 fn configuration() -> Criterion {
-    Criterion::default().sample_size(30).warm_up_time(std::time::Duration::from_millis(500)).measurement_time(std::time::Duration::from_secs(2))
+    Criterion::default()
+        .sample_size(30)
+        .warm_up_time(std::time::Duration::from_millis(500))
+        .measurement_time(std::time::Duration::from_secs(2))
 }
 
 criterion_group!(name = micro; config = configuration(); targets = all);

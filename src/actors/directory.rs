@@ -7,12 +7,18 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use super::{
-    account::{self, Account, Admission, Admit, AskPosition, Authenticate, CreditsChanged, Credentials, Identity, NotAdmitted, PassivateIfIdle, Position, Reload},
+    account::{
+        self, Account, Admission, Admit, AskPosition, Authenticate, Credentials, CreditsChanged, Identity, NotAdmitted, PassivateIfIdle,
+        Position, Reload,
+    },
     journal::JournalClient,
     supervision::{ActorTree, AskError, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
 };
@@ -31,6 +37,9 @@ const DIRECTORY_MAILBOX: usize = 4_096;
 /// Keys of unknown accounts remembered per shard.
 const UNKNOWN_MAX: usize = 10_000;
 const FOREIGN_MAX: usize = 100_000;
+
+static ACTIVATIONS: AtomicU64 = AtomicU64::new(1);
+static INCARNATIONS: AtomicU64 = AtomicU64::new(1);
 
 /// How a presented key names its account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,7 +88,14 @@ struct Shared {
 #[derive(Default)]
 struct Shard {
     directory: OnceLock<Handle<Directory>>,
-    active: RwLock<HashMap<Arc<str>, Handle<Account>>>,
+    active: RwLock<HashMap<Arc<str>, Active>>,
+}
+
+/// An active account and the number of its activation.
+#[derive(Clone)]
+struct Active {
+    activation: u64,
+    account: Handle<Account>,
 }
 
 impl Accounts {
@@ -89,7 +105,11 @@ impl Accounts {
     }
 
     /// The one question of a paid call. `slot` is asked for anew when the account had to be found again.
-    pub async fn admit(&self, presented: &Presented, mut admit: impl FnMut(Handle<Account>) -> Result<Admit, Refusal>) -> Result<Result<Admission, NotAdmitted>, Refusal> {
+    pub async fn admit(
+        &self,
+        presented: &Presented,
+        mut admit: impl FnMut(Handle<Account>) -> Result<Admit, Refusal>,
+    ) -> Result<Result<Admission, NotAdmitted>, Refusal> {
         // Twice: an account that passivates at this very moment is activated again.
         for _ in 0..2 {
             let account = self.find(&presented.address).await?;
@@ -156,7 +176,8 @@ impl Accounts {
     /// Ends all accounts in order; their leases close behind the captures that were handed in.
     pub async fn stop(&self, deadline: Duration) {
         for shard in &self.0.shards {
-            let accounts: Vec<_> = shard.active.write().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, account)| account).collect();
+            let accounts: Vec<_> =
+                shard.active.write().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, active)| active.account).collect();
             for account in accounts {
                 if account.stop(deadline).await.is_err() {
                     tracing::warn!(actor.name = %account.vitals().name(), "account did not end in time; its lease expires");
@@ -166,7 +187,7 @@ impl Accounts {
     }
 
     fn active(&self, locator: &str) -> Option<Handle<Account>> {
-        self.0.shard(locator).active.read().unwrap_or_else(PoisonError::into_inner).get(locator).cloned()
+        self.0.shard(locator).active.read().unwrap_or_else(PoisonError::into_inner).get(locator).map(|active| active.account.clone())
     }
 
     async fn find(&self, address: &Address) -> Result<Handle<Account>, Unreachable> {
@@ -190,7 +211,10 @@ impl Accounts {
         // A digest has no shard of its own; its bytes choose one.
         let shard = usize::from(digest[0]) % self.0.shards.len();
         let locator = match self.0.shards[shard].directory.get() {
-            Some(directory) => directory.ask(Resolve(*digest), ACTIVATE_DEADLINE).await.unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error))))?,
+            Some(directory) => directory
+                .ask(Resolve(*digest), ACTIVATE_DEADLINE)
+                .await
+                .unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error))))?,
             None => return Err(Unreachable::Overloaded("this node is still starting")),
         };
         let mut foreign = self.0.foreign.write().unwrap_or_else(PoisonError::into_inner);
@@ -216,7 +240,9 @@ impl Accounts {
         Directory: Receive<M>,
     {
         match self.0.shard(locator).directory.get() {
-            Some(directory) => directory.ask(message, ACTIVATE_DEADLINE).await.unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error)))),
+            Some(directory) => {
+                directory.ask(message, ACTIVATE_DEADLINE).await.unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error))))
+            }
             None => Err(Unreachable::Overloaded("this node is still starting")),
         }
     }
@@ -240,15 +266,13 @@ impl Shared {
         &self.shards[self.shard_index(locator)]
     }
 
-    /// Removes an account; with `incarnation` only if it is still that one.
-    fn remove(&self, locator: &str, incarnation: Option<&Vitals>) -> Option<Handle<Account>> {
+    /// Removes an account; with `activation` only if it is still that one.
+    fn remove(&self, locator: &str, activation: Option<u64>) -> Option<Handle<Account>> {
         let mut active = self.shard(locator).active.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(vitals) = incarnation
-            && active.get(locator).is_some_and(|account| !std::ptr::eq(account.vitals().as_ref(), vitals))
-        {
+        if active.get(locator).is_some_and(|there| activation.is_some_and(|activation| there.activation != activation)) {
             return None;
         }
-        active.remove(locator)
+        active.remove(locator).map(|active| active.account)
     }
 }
 
@@ -278,7 +302,6 @@ pub fn attach(accounts: &Accounts, index: usize, parts: Parts, parent: &Arc<Vita
         own: for_factory.clone(),
         activating: HashMap::new(),
         unknown: HashMap::new(),
-        next_incarnation: 1,
     });
     let handle = spawn(&tree, spec.under(parent));
     // Set once per process and shard: a rebuilt directory keeps its address.
@@ -294,7 +317,6 @@ pub struct Directory {
     own: Arc<OnceLock<Handle<Directory>>>,
     activating: HashMap<Arc<str>, Vec<Reply<Result<Handle<Account>, Unreachable>>>>,
     unknown: HashMap<Address, Timestamp>,
-    next_incarnation: u64,
 }
 
 impl Directory {
@@ -317,8 +339,7 @@ impl Directory {
 
     fn activate(&mut self, locator: &Arc<str>, account_id: Arc<str>) -> Result<Handle<Account>, Unreachable> {
         let Some(own) = self.own.get().cloned() else { return Err(Unreachable::Overloaded("this node is still starting")) };
-        let incarnation = self.parts.clock.now().cast_unsigned().wrapping_shl(16) | (self.next_incarnation & 0xffff);
-        self.next_incarnation += 1;
+        let activation = ACTIVATIONS.fetch_add(1, Ordering::Relaxed);
         let parts = account::Parts {
             db: self.parts.db.clone(),
             clock: self.parts.clock.clone(),
@@ -328,17 +349,21 @@ impl Directory {
         };
         let name = account_id.to_string();
         let (for_factory, escalated) = (locator.clone(), (self.shared.clone(), locator.clone()));
-        let mut builds = 0;
         let factory = move || {
-            builds += 1;
-            Account::new(parts.clone(), account_id.clone(), for_factory.clone(), incarnation.wrapping_add(builds << 48))
+            // Every incarnation has a number of its own, so that holds of an earlier one are not mistaken for its.
+            let incarnation = INCARNATIONS.fetch_add(1, Ordering::Relaxed);
+            Account::new(parts.clone(), account_id.clone(), for_factory.clone(), activation, incarnation)
         };
         let spec = Spec::new(name, ACCOUNT_MAILBOX, factory).under(own.vitals()).on_escalation(move |_| {
             // Given up: the next call activates the account anew.
-            escalated.0.remove(&escalated.1, None);
+            escalated.0.remove(&escalated.1, Some(activation));
         });
         let handle = spawn(&self.parts.tree, spec);
-        self.shared.shards[self.index].active.write().unwrap_or_else(PoisonError::into_inner).insert(locator.clone(), handle.clone());
+        self.shared.shards[self.index]
+            .active
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(locator.clone(), Active { activation, account: handle.clone() });
         Ok(handle)
     }
 
@@ -372,9 +397,9 @@ impl Directory {
     /// Asks some accounts to end if they are idle, to make room.
     fn make_room(&self) {
         let active = self.shared.shards[self.index].active.read().unwrap_or_else(PoisonError::into_inner);
-        for account in active.values().take(256) {
+        for active in active.values().take(256) {
             // One that is busy or full stays.
-            let _ = account.tell(PassivateIfIdle);
+            let _ = active.account.tell(PassivateIfIdle);
         }
     }
 }
@@ -395,10 +420,15 @@ impl Message for Activate {
 }
 
 impl Receive<Activate> for Directory {
-    fn receive(&mut self, Activate(locator): Activate, reply: Reply<Result<Handle<Account>, Unreachable>>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
+    fn receive(
+        &mut self,
+        Activate(locator): Activate,
+        reply: Reply<Result<Handle<Account>, Unreachable>>,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), Fault> {
         let active = self.shared.shards[self.index].active.read().unwrap_or_else(PoisonError::into_inner).get(&locator).cloned();
-        if let Some(account) = active {
-            let _ = reply.send(Ok(account));
+        if let Some(active) = active {
+            let _ = reply.send(Ok(active.account));
             return Ok(());
         }
         if self.is_unknown(&Address::Locator(locator.clone())) {
@@ -477,7 +507,8 @@ impl Receive<ForgetUnknown> for Directory {
 /// An account has nothing to do and wants to end.
 pub struct Passivate {
     pub locator: Arc<str>,
-    pub incarnation: u64,
+    /// Which activation wants to end; a later one stays.
+    pub activation: u64,
 }
 
 impl Message for Passivate {
@@ -485,9 +516,9 @@ impl Message for Passivate {
 }
 
 impl Receive<Passivate> for Directory {
-    fn receive(&mut self, Passivate { locator, incarnation: _ }: Passivate, _: Reply<()>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
+    fn receive(&mut self, Passivate { locator, activation }: Passivate, _: Reply<()>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
         // Removed first, so that later calls activate it anew; calls already in its mailbox are served before it stops.
-        if let Some(account) = self.shared.remove(&locator, None) {
+        if let Some(account) = self.shared.remove(&locator, Some(activation)) {
             ctx.run(async move { account.stop(CONTROL_DEADLINE).await }, |_, _, _| {});
         }
         Ok(())

@@ -102,7 +102,14 @@ pub struct Configuration {
 }
 
 /// Starts the actor of an upstream on the current thread.
-pub fn start(tree: &ActorTree, parent: &Arc<Vitals>, configuration: Configuration, connector: &Connector, clock: &Clock, metrics: &Metrics) -> Arc<Gate> {
+pub fn start(
+    tree: &ActorTree,
+    parent: &Arc<Vitals>,
+    configuration: Configuration,
+    connector: &Connector,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Arc<Gate> {
     let Configuration { target, weight, priority, max_concurrency, breaker } = configuration;
     let healthy = Arc::new(AtomicBool::new(true));
     let suspect = Arc::new(AtomicBool::new(false));

@@ -46,7 +46,8 @@ pub async fn prepare(control: &Control, settings: &Settings, address: SocketAddr
     let welcome = match control::bootstrap::first_start(control, demo_credits).await? {
         Some(created) => {
             let sign_in_token = sign_in::create_link(control, &created.key.account_id).await?;
-            let base_url = settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+            let scheme = if settings.server.tls_cert.is_some() { "https" } else { "http" };
+            let base_url = settings.server.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
             Some(Welcome { base_url: base_url.trim_end_matches('/').to_owned(), sign_in_token, key: created.text, demo_credits })
         }
         None => None,
@@ -66,7 +67,8 @@ async fn ensure_openai(control: &Control, settings: &Settings) -> Result<(), Sta
     let actor = Actor::system();
     match catalog::get_upstream(control, "openai").await {
         Ok(_) => {
-            let patch = catalog::UpstreamPatch { base_url: Some(seed.base_url), api_key: Some(seed.api_key), ..catalog::UpstreamPatch::default() };
+            let patch =
+                catalog::UpstreamPatch { base_url: Some(seed.base_url), api_key: Some(seed.api_key), ..catalog::UpstreamPatch::default() };
             catalog::patch_upstream(control, &actor, "openai", patch).await?;
         }
         Err(ControlError::NotFound(_)) => {

@@ -156,7 +156,7 @@ async fn migrate(settings: &Settings) -> Result<String, StartError> {
 }
 
 async fn create_admin(settings: &Settings, email: &str) -> Result<String, StartError> {
-    let node = node::Node::build(settings, Clock::system()).await?;
+    let node = node::Node::build(settings, Clock::system(), node::Role::Maintain).await?;
     let control = node.control()?;
     let account = sign_in::create_admin(&control, email).await?;
     let token = sign_in::create_link(&control, &account.id).await?;

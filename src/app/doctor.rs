@@ -72,7 +72,7 @@ fn data_folder(settings: &Settings) -> Result<String, String> {
 
 async fn ledger(db: &Db) -> Finding {
     let outcome = match store::ledger::check(db).await {
-        Ok(check) if check.differences.is_empty() => Ok(format!("{} accounts add up", check.checked)),
+        Ok(check) if check.differences.is_empty() => Ok(format!("{} sums of wallets and grants add up", check.checked)),
         Ok(check) => Err(format!("{} differences; see GET /admin/v1/ledger/check", check.differences.len())),
         Err(error) => Err(error.to_string()),
     };
@@ -106,7 +106,8 @@ async fn upstreams(settings: &Settings, db: &Db, findings: &mut Vec<Finding>) {
                 continue;
             }
         };
-        let target = Target { name: upstream.name, provider: upstream.provider, base_url: upstream.base_url, api_key, timeouts: upstream.timeouts };
+        let target =
+            Target { name: upstream.name, provider: upstream.provider, base_url: upstream.base_url, api_key, timeouts: upstream.timeouts };
         let probe = connector.provider(&Arc::new(target)).probe().await;
         findings.push(Finding::new(what, probe.map(|micros| format!("answers in {micros} µs")).map_err(|failure| failure.to_string())));
     }

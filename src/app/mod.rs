@@ -16,7 +16,7 @@ use actix_web::dev::Server;
 
 pub use stop::Stopper;
 
-use self::node::Node;
+use self::node::{Node, Role};
 use crate::{
     clock::Clock,
     config::{Settings, secrets::SecretsError},
@@ -57,7 +57,7 @@ impl Application {
     pub async fn build(settings: Settings, listener: TcpListener, clock: Clock) -> Result<Self, StartError> {
         let lock = crate::config::secrets::lock_data_dir(&settings.server.data_dir)?;
         let address = listener.local_addr()?;
-        let node = Rc::new(Node::build(&settings, clock).await?);
+        let node = Rc::new(Node::build(&settings, clock, Role::Serve).await?);
         let welcome = bootstrap::prepare(&node.control()?, &settings, address).await?;
         let server = server::bind(&settings, listener, &node)?;
         let stopper = Stopper::new(&node, &settings, server.handle());

@@ -27,6 +27,15 @@ use crate::{
 const JOURNAL_MAILBOX: usize = 16_384;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
+/// What a process does with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Takes over from a former run, leases and serves.
+    Serve,
+    /// A command that may run beside a node.
+    Maintain,
+}
+
 /// The top of the actor tree; owns nothing.
 struct Root;
 
@@ -51,6 +60,7 @@ pub struct Node {
     pub parts: Shared,
     root: Handle<Root>,
     journal_actor: Handle<Journal>,
+    role: Role,
 }
 
 /// What every thread may have a clone of.
@@ -76,7 +86,8 @@ pub struct Shared {
 }
 
 impl Node {
-    pub async fn build(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+    /// With `role` [`Role::Maintain`] nothing of a node that runs on the same database is touched.
+    pub async fn build(settings: &Settings, clock: Clock, role: Role) -> Result<Self, StartError> {
         // The token tables take a while to build; the first call should not wait for them.
         drop(detached::compute(tokens::warm_up));
         let secrets = secrets::load_or_create(&settings.server.data_dir, settings)?;
@@ -88,7 +99,18 @@ impl Node {
                 settings.server.data_dir.display()
             )));
         }
-        let standing = register(settings, &db, &clock, &secrets.node_name).await?;
+        if secrets.sealing_key_created
+            && store::catalog::load_all(&db).await?.upstreams.iter().any(|upstream| !upstream.sealed_api_key.is_empty())
+        {
+            return Err(StartError::Settings(format!(
+                "the sealing key is missing from {} but the database holds upstream keys, which only open with it; restore the file sealing_key or set security.upstream_key",
+                settings.server.data_dir.display()
+            )));
+        }
+        let standing = match role {
+            Role::Serve => register(settings, &db, &clock, &secrets.node_name).await?,
+            Role::Maintain => Arc::new(NodeStanding::new(clock.new_id("node"), 0)),
+        };
         let metrics = Metrics::new();
         let tree = ActorTree::new(clock.clone());
         watch(&metrics, &tree);
@@ -124,11 +146,10 @@ impl Node {
         };
         let catalog = catalog::start(catalog_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
-        sweeper::start(
-            &tree,
-            sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval },
-            root.vitals(),
-        );
+        if role == Role::Serve {
+            let parts = sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval };
+            sweeper::start(&tree, parts, root.vitals());
+        }
         let workers = workers(settings);
         let parts = Shared {
             accounts: Accounts::new(workers),
@@ -149,7 +170,7 @@ impl Node {
             standing,
             sealer,
         };
-        Ok(Self { parts, root, journal_actor })
+        Ok(Self { parts, root, journal_actor, role })
     }
 
     pub fn control(&self) -> Result<Control, StartError> {
@@ -163,7 +184,11 @@ impl Node {
             tracing::error!("captures could not be written before the end; their leases expire");
         }
         let now = parts.clock.now();
-        match store::ledger::fence(&parts.db, &parts.standing.node_id(), now).await {
+        let signed_off = match self.role {
+            Role::Serve => store::ledger::fence(&parts.db, &parts.standing.node_id(), now).await,
+            Role::Maintain => Ok(store::ledger::Reclaimed::default()),
+        };
+        match signed_off {
             Ok(reclaimed) if reclaimed.leases > 0 => tracing::warn!(leases = reclaimed.leases, "leases were still open at the end"),
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "this node could not sign off; its leases expire"),

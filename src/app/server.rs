@@ -37,10 +37,8 @@ const SHUTDOWN_SECONDS: u64 = 5;
 pub fn bind(settings: &Settings, listener: TcpListener, node: &Node) -> Result<Server, StartError> {
     let shared = node.parts.clone();
     let reader = CallerReader { hasher: shared.hasher.clone(), trusted_proxies: Arc::from(settings.server.trusted_proxies.as_slice()) };
-    let limits = BodyLimits {
-        bytes_max: settings.server.max_body_bytes,
-        timeout: Duration::from_secs(settings.server.body_timeout_seconds),
-    };
+    let limits =
+        BodyLimits { bytes_max: settings.server.max_body_bytes, timeout: Duration::from_secs(settings.server.body_timeout_seconds) };
     let workers = workers(settings);
     let next_worker = Arc::new(AtomicUsize::new(0));
     let access_log = settings.telemetry.access_log;
@@ -89,16 +87,20 @@ pub fn bind(settings: &Settings, listener: TcpListener, node: &Node) -> Result<S
 }
 
 fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig, StartError> {
-    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|error| StartError::Settings(format!("{}: {error}", path.display())));
+    let open =
+        |path: &Path| File::open(path).map(BufReader::new).map_err(|error| StartError::Settings(format!("{}: {error}", path.display())));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(open(certificate)?).collect();
     let chain = chain.map_err(|error| StartError::Settings(format!("{}: {error}", certificate.display())))?;
     if chain.is_empty() {
         return Err(StartError::Settings(format!("{} holds no certificate", certificate.display())));
     }
-    let private = PrivateKeyDer::from_pem_reader(open(key)?).map_err(|error| StartError::Settings(format!("{}: {error}", key.display())))?;
+    let private =
+        PrivateKeyDer::from_pem_reader(open(key)?).map_err(|error| StartError::Settings(format!("{}: {error}", key.display())))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| StartError::Settings(format!("{} and {} do not make a TLS identity: {error}", certificate.display(), key.display())))
+        .map_err(|error| {
+            StartError::Settings(format!("{} and {} do not make a TLS identity: {error}", certificate.display(), key.display()))
+        })
 }

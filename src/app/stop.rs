@@ -39,7 +39,10 @@ impl Stopper {
         tracing::info!(open_calls = self.drain.open_calls(), drain_seconds = drain_limit.as_secs(), "draining");
         self.drain.begin();
         if !self.drain.idle(drain_limit).await {
-            tracing::warn!(open_calls = self.drain.open_calls(), "drain limit reached; the remaining streams end now and are charged for what was delivered");
+            tracing::warn!(
+                open_calls = self.drain.open_calls(),
+                "drain limit reached; the remaining streams end now and are charged for what was delivered"
+            );
             self.drain.cut();
             if !self.drain.idle(SETTLE_DEADLINE).await {
                 tracing::error!(open_calls = self.drain.open_calls(), "some calls did not settle; their holds return with their leases");

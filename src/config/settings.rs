@@ -79,7 +79,7 @@ section! {
     Database in "database" {
         /// `sqlite://…` (absolute path; a missing file is created) or `postgres://…`; unset means SQLite in `server.data_dir`.
         url: Option<Secret> = None;
-        /// Connections of the pool (PostgreSQL) or of its readers (SQLite).
+        /// Connections of the PostgreSQL pool; SQLite always has one writer and a few readers.
         max_connections: u32 = 10, 2 to 1000;
         /// Milliseconds to wait for a connection before the database counts as away.
         acquire_timeout_ms: u64 = 2_000, 10 to 60_000;
@@ -127,8 +127,6 @@ impl Ledger {
 section! {
     /// `[limits]`
     LimitSettings in "limits" {
-        /// Let calls pass when the store of shared limits is away.
-        fail_open: bool = false;
     }
     with { account: AccountLimits }
 }

@@ -35,7 +35,7 @@ const BALANCE_TRIES: usize = 20;
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGrant {
-    #[schema(example = 5_000_000, minimum = 1)]
+    #[schema(value_type = i64, example = 5_000_000, minimum = 1)]
     pub amount_micros: Micros,
     #[schema(example = "goodwill, ticket 12", min_length = 1, max_length = 500)]
     pub reason: String,
@@ -56,7 +56,7 @@ pub struct NewGrant {
 pub struct Revocation {
     /// All that is left of the grant when missing.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<i64>, minimum = 1)]
     pub amount_micros: Option<Micros>,
     #[schema(min_length = 1, max_length = 500)]
     pub reason: String,

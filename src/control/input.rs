@@ -46,7 +46,12 @@ impl<'de> Deserialize<'de> for Moment {
 
 impl PartialSchema for Moment {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).into()
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("RFC 3339, UTC"))
+            .examples(["2026-01-31T12:00:00Z"])
+            .into()
     }
 }
 

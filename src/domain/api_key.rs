@@ -194,6 +194,7 @@ fn day_of_month(now: Timestamp) -> i64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
+    #[schema(value_type = i64, example = 5_000_000)]
     pub micros: Micros,
     pub period: BudgetPeriod,
 }

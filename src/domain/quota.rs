@@ -10,15 +10,19 @@ use super::{SECOND, Timestamp};
 pub struct Limits {
     /// Requests per minute.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 60)]
     pub rpm: Option<u32>,
     /// Tokens per minute (input and output together, estimated at admission, corrected at the end).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 100_000)]
     pub tpm: Option<u64>,
     /// Requests per day.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 10_000)]
     pub rpd: Option<u32>,
     /// Calls at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 8)]
     pub concurrency: Option<u32>,
 }
 

@@ -78,9 +78,9 @@ pub struct Me {
 #[get("/api/v1/me")]
 pub async fn me(request: HttpRequest, control: web::Data<Control>, reader: web::Data<CallerReader>) -> Result<HttpResponse, ApiError> {
     let account_id = match request.cookie(COOKIE) {
-        Some(cookie) => sign_in::session_account(&control, cookie.value())
-            .await?
-            .ok_or(Refusal::InvalidKey("this session has ended; sign in again"))?,
+        Some(cookie) => {
+            sign_in::session_account(&control, cookie.value()).await?.ok_or(Refusal::InvalidKey("this session has ended; sign in again"))?
+        }
         None => control.accounts.authenticate(&reader.read(&request, Scope::Account)?).await?.account_id,
     };
     let account = accounts::get(&control, &account_id).await?;

@@ -35,6 +35,7 @@ pub async fn proxy(body: Bytes, bare: web::Data<BareProxy>) -> Result<HttpRespon
     };
     let answer = bare.connector.provider(&bare.target).call(call).await?;
     let content_type = answer.content_type.unwrap_or_else(|| "application/json".to_owned());
-    let chunks = stream::unfold(answer.body, |mut body| async move { body.next().await?.ok().map(|chunk| (Ok::<_, Infallible>(chunk), body)) });
+    let chunks =
+        stream::unfold(answer.body, |mut body| async move { body.next().await?.ok().map(|chunk| (Ok::<_, Infallible>(chunk), body)) });
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, content_type)).streaming(chunks))
 }

@@ -16,11 +16,22 @@ pub struct BodyLimits {
     pub timeout: Duration,
 }
 
+/// Bodies up to this size cost less to read than asking for the caller's account first.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+
+/// Whether the body is announced and small.
+pub fn is_small(request: &HttpRequest) -> bool {
+    announced(request).is_some_and(|length| length <= SMALL_BYTES_MAX)
+}
+
+fn announced(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Reads a whole body, or says why not.
 pub async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimits) -> Result<Bytes, ApiError> {
     let too_large = || ApiError::from(Refusal::TooLarge { limit_bytes: limits.bytes_max });
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limits.bytes_max as u64) {
+    if announced(request).is_some_and(|length| length > limits.bytes_max as u64) {
         return Err(too_large());
     }
     match tokio::time::timeout(limits.timeout, gather(payload, limits.bytes_max)).await {

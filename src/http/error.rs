@@ -10,7 +10,7 @@ use crate::{
     dialect::openai::errors::ErrorBody,
     domain::refusal::{LimitKind, LimitScope, Refusal},
     http::headers,
-    pipeline::CallError,
+    pipeline::{CallError, Facts, FailureClass},
     upstream::Failure,
 };
 
@@ -26,11 +26,13 @@ pub struct ApiError {
     pub scope: Option<LimitScope>,
     pub retry_after_ms: Option<u64>,
     pub rate: Option<Box<RateState>>,
+    /// What is known of the attempt, when an upstream was called.
+    pub facts: Option<Box<Facts>>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, limit: None, scope: None, retry_after_ms: None, rate: None }
+        Self { status, code, message: message.into(), param: None, limit: None, scope: None, retry_after_ms: None, rate: None, facts: None }
     }
 
     pub fn invalid(message: impl Into<String>, param: Option<Cow<'static, str>>) -> Self {
@@ -91,6 +93,9 @@ impl ApiError {
         let mut response = response.body(self.body(request_id).to_bytes());
         if let Some(rate) = &self.rate {
             headers::insert_rate(response.headers_mut(), rate);
+        }
+        if let Some(facts) = &self.facts {
+            headers::insert_facts(response.headers_mut(), facts);
         }
         response
     }
@@ -156,8 +161,12 @@ impl From<ControlError> for ApiError {
             ControlError::Refused(refusal) => refusal.into(),
             ControlError::Unavailable(message) => {
                 tracing::warn!(error = %message, "a control-plane request could not reach the database");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the database is out of reach; nothing was changed, or ask again to see")
-                    .retry_after(1_000)
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    "the database is out of reach; nothing was changed, or ask again to see",
+                )
+                .retry_after(1_000)
             }
             ControlError::Internal(message) => {
                 tracing::error!(error = %message, "a control-plane request failed");
@@ -171,10 +180,13 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Refused(refusal, rate) => Self { rate, ..refusal.into() },
-            CallError::Upstream(failure) => failure.into(),
+            CallError::Upstream(failure, facts) => Self { facts, ..failure.into() },
             CallError::UpstreamBusy(upstream) => {
                 let message = format!("the upstream '{upstream}' is busy and no other serves this model; retry soon");
-                Self { scope: Some(LimitScope::Upstream), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1_000) }
+                Self {
+                    scope: Some(LimitScope::Upstream),
+                    ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1_000)
+                }
             }
             CallError::NoRoute(model) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -184,7 +196,12 @@ impl From<CallError> for ApiError {
             .retry_after(30_000),
             CallError::NotDurable(error) => {
                 tracing::error!(error = %error, "an answer was withheld because its charge could not be made durable");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the ledger could not be written; nothing was charged").retry_after(1_000)
+                let message = if error.is_free() {
+                    "the ledger could not be written; nothing was charged"
+                } else {
+                    "the ledger did not confirm the charge in time; GET /v1/generation?id= with the request id tells whether it was booked"
+                };
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1_000)
             }
             CallError::Internal(message) => {
                 tracing::error!(error = %message, "a call failed inside the gateway");
@@ -196,16 +213,18 @@ impl From<CallError> for ApiError {
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
-        let text = failure.to_string();
-        match failure {
-            Failure::TimedOut { .. } => Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", text),
-            Failure::Refused { status: 400 | 404 | 413 | 422, message, .. } => Self::invalid(format!("the upstream refused the request: {message}"), None),
-            Failure::Refused { status: 429, message, retry_after_ms } => Self {
+        let class = FailureClass::of(&failure);
+        let (status, code) = class.shown();
+        let error = |message: String| Self::new(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), code, message);
+        match (class, failure) {
+            (FailureClass::BadRequest, Failure::Refused { message, .. }) => error(format!("the upstream refused the request: {message}")),
+            (FailureClass::RateLimited, Failure::Refused { message, retry_after_ms, .. }) => Self {
                 scope: Some(LimitScope::Upstream),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", format!("the upstream is rate limited: {message}"))
-                    .retry_after(retry_after_ms.unwrap_or(1_000))
+                ..error(format!("the upstream is rate limited: {message}")).retry_after(retry_after_ms.unwrap_or(1_000))
             },
-            _ => Self::new(StatusCode::BAD_GATEWAY, "upstream_error", text),
+            // Its own words may name the operator's key or account.
+            (_, Failure::Refused { status, .. }) => error(format!("the upstream failed with status {status}; nothing was charged")),
+            (_, failure) => error(format!("the upstream failed: {failure}; nothing was charged")),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         key_hash::KeyHasher,
         refusal::Refusal,
     },
+    pipeline::Facts,
 };
 
 /// Longest `x-request-id` and `Idempotency-Key` that are taken from callers.
@@ -71,7 +72,9 @@ impl CallerReader {
 
 fn key_text(request: &HttpRequest) -> Result<&str, Refusal> {
     let mut found: Option<&str> = None;
-    let present = |text: &str| { if text.is_empty() { Err(NO_KEY) } else { Ok(()) } };
+    let present = |text: &str| {
+        if text.is_empty() { Err(NO_KEY) } else { Ok(()) }
+    };
     let headers = request.headers();
     for name in ["x-api-key", "api-key", "x-goog-api-key"] {
         if let Some(value) = headers.get(name) {
@@ -146,6 +149,21 @@ pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
     }
 }
 
+/// What is known of an answer beside its body.
+pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
+    if let Ok(upstream) = HeaderValue::from_str(&facts.upstream) {
+        headers.insert(HeaderName::from_static("x-pixgate-upstream"), upstream);
+    }
+    headers.insert(HeaderName::from_static("x-pixgate-overhead-us"), HeaderValue::from(facts.overhead_us));
+    if let Some(cost) = facts.cost_micros {
+        headers.insert(HeaderName::from_static("x-pixgate-cost-micros"), HeaderValue::from(cost));
+    }
+    if facts.replayed {
+        headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+    }
+    insert_rate(headers, &facts.rate);
+}
+
 /// A duration as OpenAI writes it in these headers: `1s`, `6m0s`, `20ms`.
 fn duration_text(milliseconds: u64) -> String {
     let (minutes, seconds, rest) = (milliseconds / 60_000, milliseconds / 1_000 % 60, milliseconds % 1_000);
@@ -170,7 +188,9 @@ mod tests {
 
     #[test]
     fn a_key_is_found_wherever_an_sdk_puts_it() {
-        for header in [("authorization", "Bearer k"), ("authorization", "bearer  k"), ("x-api-key", "k"), ("api-key", "k"), ("x-goog-api-key", "k")] {
+        for header in
+            [("authorization", "Bearer k"), ("authorization", "bearer  k"), ("x-api-key", "k"), ("api-key", "k"), ("x-goog-api-key", "k")]
+        {
             assert_eq!(key_of(&[header], "/").unwrap(), "k", "{header:?}");
         }
         assert_eq!(key_of(&[], "/?a=b&key=k").unwrap(), "k");

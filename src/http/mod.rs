@@ -23,7 +23,12 @@ use self::error::ApiError;
 
 /// Everything but the benches' own routes.
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.configure(api::configure).configure(account::configure).configure(admin::configure).configure(operations::configure).configure(site::configure);
+    routes
+        .configure(api::configure)
+        .configure(account::configure)
+        .configure(admin::configure)
+        .configure(operations::configure)
+        .configure(site::configure);
 }
 
 /// The answer to a path nobody serves.

@@ -44,7 +44,8 @@ pub async fn readyz(pipeline: web::Data<Rc<Pipeline>>) -> HttpResponse {
     let draining = pipeline.drain.is_draining();
     let ready = database == "ok" && ledger == "ok" && !draining;
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(json!({ "status": if ready { "ready" } else { "not ready" }, "database": database, "ledger": ledger, "draining": draining }))
+    response
+        .json(json!({ "status": if ready { "ready" } else { "not ready" }, "database": database, "ledger": ledger, "draining": draining }))
 }
 
 /// Figures for Prometheus

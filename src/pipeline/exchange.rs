@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    CallError, Facts, Outgoing, Pipeline,
+    CallError, Facts, FailureClass, Outgoing, Pipeline,
     admission::{Admitted, elapsed},
     metering,
     relay::{Opening, Relay},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     actors::catalog::Candidate,
     dialect::openai::{self, Request},
-    domain::{refusal::Refusal, usage::Outcome},
+    domain::usage::Outcome,
     telemetry::metrics::Stage,
     upstream::{Answer, Call, Failure},
 };
@@ -111,18 +111,27 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, call: Admitted, absent: &Cell<bool
     }
     match (failed, busy) {
         (Some((failure, candidate)), _) => {
+            let (status, code) = FailureClass::of(&failure).shown();
+            let upstream: Arc<str> = candidate.gate.name().into();
+            let facts = Facts {
+                upstream: upstream.clone(),
+                overhead_us: overhead_us.unwrap_or(0),
+                cost_micros: Some(0),
+                rate: call.rate,
+                replayed: false,
+            };
             let ending = Ending {
                 outcome: Outcome::UpstreamFailed,
-                status: if matches!(failure, Failure::TimedOut { .. }) { 504 } else { 502 },
-                error_code: Some(if matches!(failure, Failure::TimedOut { .. }) { "upstream_timeout" } else { "upstream_error" }),
-                upstream: candidate.gate.name().into(),
+                status,
+                error_code: Some(code),
+                upstream,
                 upstream_model: candidate.upstream_model.clone(),
                 attempts: attempts as u32,
                 answer_id: None,
                 first_byte_at: None,
             };
             settlement::release(pipeline, call, ending);
-            Err(CallError::Upstream(failure))
+            Err(CallError::Upstream(failure, Some(Box::new(facts))))
         }
         (None, Some(candidate)) => Err(CallError::UpstreamBusy(candidate.gate.name().to_owned())),
         (None, None) => Err(CallError::NoRoute(model.id.to_string())),
@@ -143,7 +152,12 @@ fn backoff(pipeline: &Pipeline, attempts: usize, failure: &Failure) -> Duration 
     }
 }
 
-async fn attempt(pipeline: &Rc<Pipeline>, call: &Admitted, candidate: &Candidate, permit: Option<OwnedSemaphorePermit>) -> Result<Attempt, Failure> {
+async fn attempt(
+    pipeline: &Rc<Pipeline>,
+    call: &Admitted,
+    candidate: &Candidate,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Attempt, Failure> {
     let target = &candidate.gate.target;
     let spent = elapsed(call.arrived_at, pipeline.clock.now());
     let started_at = pipeline.clock.now();
@@ -206,7 +220,7 @@ async fn finish(
         }
         Attempt::Whole(body) => body,
     };
-    let parsed = openai::Answer::parse(call.endpoint, &body).map_err(|garbage| CallError::Upstream(Failure::Garbage(garbage.0)))?;
+    let parsed = openai::Answer::parse(call.endpoint, &body).map_err(|garbage| CallError::Upstream(Failure::Garbage(garbage.0), None))?;
     let metered = metering::meter(&call, parsed.usage, || parsed.produced_tokens());
     let ending = Ending { answer_id: parsed.id.as_deref().map(str::to_owned), ..ending };
     let body = openai::answer::with_cost(&body, &parsed, metered.cost_micros, &metered.quantities);
@@ -214,11 +228,4 @@ async fn finish(
     let kept = call.idempotency.is_some().then(|| Kept { content_type: "application/json", body: Some(body.clone()) });
     settlement::capture(pipeline, call, metered, ending, kept).await.map_err(CallError::NotDurable)?;
     Ok(Outgoing::Whole { facts, status: 200, content_type: "application/json".to_owned(), body })
-}
-
-impl CallError {
-    /// A short code for the log.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(refusal, _) if !matches!(refusal, Refusal::Overloaded { .. }))
-    }
 }

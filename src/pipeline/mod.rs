@@ -108,13 +108,45 @@ pub struct Facts {
 #[derive(Debug)]
 pub enum CallError {
     Refused(Refusal, Option<Box<RateState>>),
-    Upstream(Failure),
+    Upstream(Failure, Option<Box<Facts>>),
     /// Every upstream of the model stayed at its concurrency limit.
     UpstreamBusy(String),
     /// No enabled upstream serves the model.
     NoRoute(String),
     NotDurable(NotDurable),
     Internal(String),
+}
+
+/// How a caller is told of an upstream's failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureClass {
+    /// The request itself was refused.
+    BadRequest,
+    RateLimited,
+    TimedOut,
+    /// Everything the caller can do nothing about.
+    Broken,
+}
+
+impl FailureClass {
+    pub fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::TimedOut { .. } => Self::TimedOut,
+            Failure::Refused { status: 400 | 404 | 413 | 422, .. } => Self::BadRequest,
+            Failure::Refused { status: 429, .. } => Self::RateLimited,
+            _ => Self::Broken,
+        }
+    }
+
+    /// Status and error code of the contract.
+    pub fn shown(self) -> (u16, &'static str) {
+        match self {
+            Self::BadRequest => (400, "invalid_request"),
+            Self::RateLimited => (429, "rate_limit_exceeded"),
+            Self::TimedOut => (504, "upstream_timeout"),
+            Self::Broken => (502, "upstream_error"),
+        }
+    }
 }
 
 impl From<Refusal> for CallError {

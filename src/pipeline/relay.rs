@@ -177,10 +177,17 @@ struct Running {
 
 enum State {
     /// Bytes of the opening wait to be sent.
-    Opened { ready: Bytes, then: Box<State> },
+    Opened {
+        ready: Bytes,
+        then: Box<State>,
+    },
     Relaying,
     Settling,
-    Failing { message: String, outcome: Outcome, code: &'static str },
+    Failing {
+        message: String,
+        outcome: Outcome,
+        code: &'static str,
+    },
 }
 
 /// The answer's body. Yields chunks, never errors: a failure is an event inside the stream.
@@ -353,8 +360,9 @@ impl Running {
         let reported = self.reader.meter.reported();
         let metered = self.meter(reported);
         let id = self.call.id.clone();
-        self.transcript = None;
-        if let Err(error) = self.settle(metered, None).await {
+        let message = "the client left before the end of this answer; what was delivered until then was charged";
+        let last = failure_event(message, "client_gone", &self.call.request_id);
+        if let Err(error) = self.settle(metered, Some(last)).await {
             tracing::error!(usage.id = %id, error = %error, "the charge of a call whose client had left could not be made durable");
         }
     }

@@ -12,7 +12,8 @@ use crate::{
 };
 
 const BARRIER_DEADLINE: Duration = Duration::from_secs(10);
-const NOT_KEPT: &str = "a call with this Idempotency-Key was answered and charged, but its answer is too large to be kept; use a new key to call again";
+const NOT_KEPT: &str =
+    "a call with this Idempotency-Key was answered and charged, but its answer is too large to be kept; use a new key to call again";
 
 /// The answer to a call of an earlier time, if there was one.
 pub async fn earlier(pipeline: &Rc<Pipeline>, account_id: &str, claim: &IdempotencyClaim) -> Result<Option<Outgoing>, CallError> {

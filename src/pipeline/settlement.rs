@@ -33,15 +33,25 @@ pub struct Kept<'a> {
 }
 
 /// Books what was used and waits until that is durable.
-pub async fn capture(pipeline: &Rc<Pipeline>, call: Admitted, metered: Metered, ending: Ending, kept: Option<Kept<'_>>) -> Result<(), NotDurable> {
+pub async fn capture(
+    pipeline: &Rc<Pipeline>,
+    call: Admitted,
+    metered: Metered,
+    ending: Ending,
+    kept: Option<Kept<'_>>,
+) -> Result<(), NotDurable> {
     let started_at = pipeline.clock.now();
-    let record = call.idempotency.as_ref().zip(kept).map(|(claim, kept)| {
-        replay::record(pipeline, &call.account_id, claim, &call.id, &ending.upstream, kept.content_type, kept.body)
-    });
+    let record =
+        call.idempotency.as_ref().zip(kept).map(|(claim, kept)| {
+            replay::record(pipeline, &call.account_id, claim, &call.id, &ending.upstream, kept.content_type, kept.body)
+        });
     pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
     let (held, usage, guard) = usage(pipeline, call, Some(metered), ending);
-    let ticket = held.capture(usage, record).await;
-    let durable = pipeline.journal.durable(ticket).await;
+    let mut captured = held.capture(usage, record).await;
+    let durable = pipeline.journal.durable(captured.ticket.take()).await;
+    if durable.as_ref().is_err_and(NotDurable::is_free) {
+        captured.withdrawn();
+    }
     let took = u64::try_from(pipeline.clock.now() - started_at).unwrap_or(0);
     pipeline.metrics.stage(Stage::Settlement, Duration::from_micros(took));
     drop(guard);

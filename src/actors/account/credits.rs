@@ -160,7 +160,11 @@ impl Account {
             return;
         }
         if self.credits.waiting.len() >= WAITING_MAX {
-            self.reject(message, reply, Refusal::Overloaded { what: "too many calls of this account wait for the ledger", retry_after_ms: 1_000 });
+            self.reject(
+                message,
+                reply,
+                Refusal::Overloaded { what: "too many calls of this account wait for the ledger", retry_after_ms: 1_000 },
+            );
             return;
         }
         let need = message.hold;

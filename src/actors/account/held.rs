@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Account, ExtendHold, Settled};
+use super::{Account, ExtendHold, ForgetClaim, Settled};
 use crate::{
     actors::{
         journal::{JournalClient, LeaseGuard, Slot, Ticket},
@@ -21,6 +21,21 @@ const EXTEND_DEADLINE: Duration = Duration::from_millis(500);
 /// One call's hold: credits inside a durable lease, a place in the journal, and the call's part of every limit.
 #[must_use = "dropping it releases the hold"]
 pub struct HeldCredits(Option<Hold>);
+
+/// A capture on its way to the database.
+pub struct Captured {
+    pub ticket: Option<Ticket>,
+    claim: Option<(Handle<Account>, String)>,
+}
+
+impl Captured {
+    /// The capture was withdrawn: duplicates of the call may run again.
+    pub fn withdrawn(self) {
+        if let Some((account, key)) = self.claim {
+            account.give_back(ForgetClaim(key));
+        }
+    }
+}
 
 pub(super) struct Hold {
     pub number: u64,
@@ -49,8 +64,9 @@ impl HeldCredits {
     /// Books `usage.cost_micros` and returns the rest. The answer must not end before the ticket is durable.
     ///
     /// Cost above the hold takes what else the account has here, and becomes debt where that does not reach.
-    pub async fn capture(mut self, usage: UsageRecord, idempotency: Option<IdempotencyRecord>) -> Option<Ticket> {
-        let mut hold = self.0.take()?;
+    pub async fn capture(mut self, usage: UsageRecord, idempotency: Option<IdempotencyRecord>) -> Captured {
+        let Some(mut hold) = self.0.take() else { return Captured { ticket: None, claim: None } };
+        let claim_key = idempotency.as_ref().map(|record| record.idempotency_key.clone());
         let beyond = usage.cost_micros - hold.amount;
         if beyond > 0 {
             let extend = ExtendHold { incarnation: hold.incarnation, amount: beyond };
@@ -68,7 +84,7 @@ impl HeldCredits {
         account.give_back(Settled { number, incarnation, unused, cost, tokens, ended: Some(ended) });
         // Last: the lease may close only behind the capture.
         drop(lease);
-        ticket
+        Captured { ticket, claim: claim_key.map(|key| (account, key)) }
     }
 
     /// Ends the call without a charge; `record` is kept for the operator when an upstream was involved.

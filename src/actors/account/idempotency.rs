@@ -38,6 +38,12 @@ impl InFlight {
         }
     }
 
+    pub fn forget(&mut self, key: &str) {
+        if let Some(State::Ended { .. }) = self.0.get(key) {
+            self.0.remove(key);
+        }
+    }
+
     fn forget_before(&mut self, before: Timestamp) {
         self.0.retain(|_, state| !matches!(state, State::Ended { at, .. } if *at < before));
     }

@@ -167,7 +167,8 @@ impl Limiters {
 
     /// Counts the request against both request limits; these cannot be given back, so they are asked last.
     pub fn count_request(&mut self, clock: &Clock) -> Result<(), Refusal> {
-        let refused = |limit, scope, value: u32, retry_after_ms| Refusal::RateLimited { limit, scope, value: u64::from(value), retry_after_ms };
+        let refused =
+            |limit, scope, value: u32, retry_after_ms| Refusal::RateLimited { limit, scope, value: u64::from(value), retry_after_ms };
         if let Some(per_day) = &mut self.per_day {
             per_day.check(clock).map_err(|wait| refused(LimitKind::Rpd, self.scope, per_day.max, wait))?;
         }

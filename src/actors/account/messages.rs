@@ -70,7 +70,9 @@ pub struct Admission {
 pub enum NotAdmitted {
     Refused(Refusal, Box<RateState>),
     /// The same Idempotency-Key and request ended a moment ago: replay its answer.
-    Replay { account_id: Arc<str> },
+    Replay {
+        account_id: Arc<str>,
+    },
     /// The same call was in flight and ended without an answer to replay: ask again.
     Again,
 }
@@ -91,6 +93,13 @@ pub struct Settled {
 }
 
 impl Message for Settled {
+    type Reply = ();
+}
+
+/// A call that was settled is not booked after all: its Idempotency-Key is free again.
+pub struct ForgetClaim(pub String);
+
+impl Message for ForgetClaim {
     type Reply = ();
 }
 

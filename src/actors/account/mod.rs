@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use subtle::ConstantTimeEq;
 
-pub use held::HeldCredits;
+pub use held::{Captured, HeldCredits};
 pub use idempotency::OTHER_REQUEST;
 pub use limits::RateState;
 pub use messages::*;
@@ -36,8 +36,11 @@ use crate::{
         quota::Limits,
         refusal::Refusal,
     },
-    store::{Db, ledger::OpenHold},
+    store::{Db, Engine, ledger::OpenHold},
 };
+
+/// Changes of other nodes are seen after this time at the latest.
+const FOLLOW_EVERY: Duration = Duration::from_secs(30);
 
 /// Everything an account actor is built from, again after a fault.
 #[derive(Clone)]
@@ -67,6 +70,7 @@ pub struct Account {
     parts: Parts,
     account_id: Arc<str>,
     locator: Arc<str>,
+    activation: u64,
     incarnation: u64,
     loaded: Option<Loaded>,
     credits: Credits,
@@ -98,7 +102,7 @@ struct OpenCall {
 }
 
 impl Account {
-    pub fn new(parts: Parts, account_id: Arc<str>, locator: Arc<str>, incarnation: u64) -> Self {
+    pub fn new(parts: Parts, account_id: Arc<str>, locator: Arc<str>, activation: u64, incarnation: u64) -> Self {
         let now = parts.clock.now();
         Self {
             credits: Credits::new(parts.policy.lease_horizon, now),
@@ -106,6 +110,7 @@ impl Account {
             parts,
             account_id,
             locator,
+            activation,
             incarnation,
             loaded: None,
             open: HashMap::new(),
@@ -157,7 +162,13 @@ impl Account {
     }
 
     /// Turns a call that has its credits into an admission.
-    fn admit(&mut self, message: Admit, allocations: Vec<crate::domain::purse::Allocation>, reply: Reply<Result<Admission, NotAdmitted>>, ctx: &mut Ctx<Self>) {
+    fn admit(
+        &mut self,
+        message: Admit,
+        allocations: Vec<crate::domain::purse::Allocation>,
+        reply: Reply<Result<Admission, NotAdmitted>>,
+        ctx: &mut Ctx<Self>,
+    ) {
         let now = self.parts.clock.now();
         let Some(loaded) = &mut self.loaded else { return };
         let Ok(key) = find_key(&mut loaded.keys, &message.credentials.digest) else { return };
@@ -255,17 +266,28 @@ impl Account {
         });
     }
 
+    /// Catches changes that another node wrote: an account in use is read again twice a minute.
+    fn follow_other_nodes(&mut self, ctx: &mut Ctx<Self>) {
+        ctx.after(FOLLOW_EVERY, |account, ctx| {
+            if account.last_active >= account.parts.clock.now() - micros(FOLLOW_EVERY) {
+                account.load(ctx);
+            }
+            account.follow_other_nodes(ctx);
+        });
+    }
+
     fn is_idle(&self) -> bool {
         self.open.is_empty() && !self.credits.is_acquiring()
     }
 
     fn passivate(&self) {
         // A directory that is busy is asked again after the next idle time.
-        let _ = self.parts.directory.tell(Passivate { locator: self.locator.clone(), incarnation: self.incarnation });
+        let _ = self.parts.directory.tell(Passivate { locator: self.locator.clone(), activation: self.activation });
     }
 }
 
-const STORE_AWAY: Refusal = Refusal::Overloaded { what: "the account cannot be loaded because the database is out of reach", retry_after_ms: 1_000 };
+const STORE_AWAY: Refusal =
+    Refusal::Overloaded { what: "the account cannot be loaded because the database is out of reach", retry_after_ms: 1_000 };
 
 fn find_key<'a>(keys: &'a mut HashMap<Digest, Key>, digest: &Digest) -> Result<&'a mut Key, Refusal> {
     const UNKNOWN: Refusal = Refusal::InvalidKey("this API key is not known; check it for typos or create a new one");
@@ -292,6 +314,9 @@ impl Service for Account {
     fn started(&mut self, ctx: &mut Ctx<Self>) {
         self.load(ctx);
         self.watch_idleness(ctx);
+        if self.parts.db.engine() == Engine::Postgres {
+            self.follow_other_nodes(ctx);
+        }
     }
 
     fn observe(&self) -> serde_json::Value {
@@ -357,9 +382,25 @@ impl Receive<Settled> for Account {
     }
 }
 
+impl Receive<ForgetClaim> for Account {
+    fn receive(&mut self, ForgetClaim(key): ForgetClaim, _: Reply<()>, _: &mut Ctx<Self>) -> Result<(), Fault> {
+        self.in_flight.forget(&key);
+        Ok(())
+    }
+}
+
 impl Receive<ExtendHold> for Account {
-    fn receive(&mut self, message: ExtendHold, reply: Reply<Vec<crate::domain::purse::Allocation>>, _: &mut Ctx<Self>) -> Result<(), Fault> {
-        let more = if message.incarnation == self.incarnation { self.credits.take_up_to(message.amount, self.parts.clock.now()) } else { Vec::new() };
+    fn receive(
+        &mut self,
+        message: ExtendHold,
+        reply: Reply<Vec<crate::domain::purse::Allocation>>,
+        _: &mut Ctx<Self>,
+    ) -> Result<(), Fault> {
+        let more = if message.incarnation == self.incarnation {
+            self.credits.take_up_to(message.amount, self.parts.clock.now())
+        } else {
+            Vec::new()
+        };
         if let Err(unwanted) = reply.send(more) {
             self.credits.returned(unwanted, 0);
         }
@@ -368,7 +409,12 @@ impl Receive<ExtendHold> for Account {
 }
 
 impl Receive<Authenticate> for Account {
-    fn receive(&mut self, Authenticate(who): Authenticate, reply: Reply<Result<Identity, Refusal>>, _: &mut Ctx<Self>) -> Result<(), Fault> {
+    fn receive(
+        &mut self,
+        Authenticate(who): Authenticate,
+        reply: Reply<Result<Identity, Refusal>>,
+        _: &mut Ctx<Self>,
+    ) -> Result<(), Fault> {
         let now = self.parts.clock.now();
         self.last_active = now;
         let verified_required = self.parts.policy.require_verified_email;

@@ -23,6 +23,9 @@ use crate::{
 };
 
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(10);
+/// How often, and how long each time, an answer still waits for a charge that is just being written.
+const UNCONFIRMED_AFTER: u32 = 10;
+const LAST_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Whether this node's leases hold, as last heard from the database.
 pub struct NodeStanding {
@@ -82,8 +85,18 @@ pub enum NotDurable {
     /// Taken back: it will never be booked.
     #[error("the ledger could not be written in time; the charge was withdrawn")]
     Withdrawn,
+    /// It is being written, or may have been; the usage list tells how it ended.
+    #[error("the ledger did not confirm the charge in time; it may be booked yet")]
+    Unconfirmed,
     #[error(transparent)]
     Rejected(#[from] Rejected),
+}
+
+impl NotDurable {
+    /// Whether the call is certain to cost nothing.
+    pub fn is_free(&self) -> bool {
+        !matches!(self, Self::Unconfirmed)
+    }
 }
 
 /// Cheap to clone; used on every worker thread.
@@ -141,16 +154,17 @@ impl JournalClient {
     pub async fn durable(&self, ticket: Option<Ticket>) -> Result<(), NotDurable> {
         let Some(Ticket { usage_id, mut committed }) = ticket else { return Ok(()) };
         let mut patience = self.commit_timeout;
-        loop {
+        for _ in 0..=UNCONFIRMED_AFTER {
             match tokio::time::timeout(patience, &mut committed).await {
                 Ok(Ok(outcome)) => return Ok(outcome?),
                 // The spool drops a ticket only together with its entry, when that was withdrawn.
                 Ok(Err(_)) => return Err(NotDurable::Withdrawn),
                 Err(_) if self.spool.withdraw(&usage_id) => return Err(NotDurable::Withdrawn),
-                // It is part of the group being written; whether that succeeds will be known soon.
-                Err(_) => patience = Duration::from_millis(500),
+                // It is part of the group being written; how that ends is known soon.
+                Err(_) => patience = LAST_PATIENCE,
             }
         }
+        Err(NotDurable::Unconfirmed)
     }
 
     /// Makes an open call visible to operators, should this node die.

@@ -8,7 +8,10 @@
 mod client;
 mod spool;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 pub use client::{AcquireError, JournalClient, LeaseGuard, NodeStanding, NotDurable};
 pub use spool::{Rejected, Slot, Spool, Ticket};
@@ -64,10 +67,17 @@ impl Journal {
         let Some(work) = self.parts.spool.next_group(GROUP_CAPTURES_MAX, self.parts.standing.generation()) else { return };
         self.committing = true;
         let parts = self.parts.clone();
-        ctx.run(async move { attempt(&parts, work).await }, Self::attempted);
+        ctx.run(
+            async move {
+                let sent = AtomicBool::new(false);
+                let outcome = attempt(&parts, work, &sent).await;
+                (outcome, sent.into_inner())
+            },
+            |journal, (outcome, sent), ctx| journal.attempted(outcome, sent, ctx),
+        );
     }
 
-    fn attempted(&mut self, outcome: Result<Vec<(String, Rejected)>, StoreError>, ctx: &mut Ctx<Self>) {
+    fn attempted(&mut self, outcome: Result<Vec<(String, Rejected)>, StoreError>, sent: bool, ctx: &mut Ctx<Self>) {
         self.committing = false;
         match outcome {
             Ok(rejected) => {
@@ -79,6 +89,7 @@ impl Journal {
             }
             Err(error) => {
                 self.attempts += 1;
+                self.parts.spool.attempt_failed(sent);
                 if self.parts.standing.failing_since().is_none() {
                     self.parts.standing.set_failing_since(Some(self.parts.clock.now()));
                     tracing::error!(error = %error, "the ledger cannot be written; captures wait");
@@ -92,7 +103,6 @@ impl Journal {
             }
         }
     }
-
 }
 
 impl Service for Journal {
@@ -117,7 +127,7 @@ impl Service for Journal {
 }
 
 /// Commits one group. Answers with the entries that can never be booked; an error means: try again.
-async fn attempt(parts: &Parts, work: spool::Work) -> Result<Vec<(String, Rejected)>, StoreError> {
+async fn attempt(parts: &Parts, work: spool::Work, sent: &AtomicBool) -> Result<Vec<(String, Rejected)>, StoreError> {
     let node_id = parts.standing.node_id();
     if !work.late.is_empty() {
         store::ledger::commit_late(&parts.db, &work.late, parts.clock.now()).await?;
@@ -129,6 +139,7 @@ async fn attempt(parts: &Parts, work: spool::Work) -> Result<Vec<(String, Reject
         closed: &work.closed,
         lease_closes: &work.lease_closes,
         retry: work.retry,
+        sent,
         now: parts.clock.now(),
     };
     let commit = match tokio::time::timeout(ATTEMPT_MAX, store::ledger::commit(&parts.db, &batch)).await {
@@ -146,12 +157,12 @@ async fn attempt(parts: &Parts, work: spool::Work) -> Result<Vec<(String, Reject
         }
         Err(error) if error.is_unavailable() => Err(error),
         Err(error) if !work.retry => Err(error),
-        Err(_) => one_by_one(parts, &work).await,
+        Err(_) => one_by_one(parts, &work, sent).await,
     }
 }
 
 /// A group was refused for another reason than the database being away: finds the entry that cannot be booked.
-async fn one_by_one(parts: &Parts, work: &spool::Work) -> Result<Vec<(String, Rejected)>, StoreError> {
+async fn one_by_one(parts: &Parts, work: &spool::Work, sent: &AtomicBool) -> Result<Vec<(String, Rejected)>, StoreError> {
     let node_id = parts.standing.node_id();
     let single = |captures, last: bool| Batch {
         node_id: &node_id,
@@ -160,6 +171,7 @@ async fn one_by_one(parts: &Parts, work: &spool::Work) -> Result<Vec<(String, Re
         closed: if last { &work.closed } else { &[] },
         lease_closes: if last { &work.lease_closes } else { &[] },
         retry: true,
+        sent,
         now: parts.clock.now(),
     };
     let mut rejected = Vec::new();

@@ -94,6 +94,10 @@ struct Queue {
     group: Option<Group>,
     /// True when the outcome of the group's last attempt is not known or it failed.
     retry: bool,
+    /// True while the group is being committed.
+    attempting: bool,
+    /// True when an earlier attempt may have written the group although it failed.
+    in_doubt: bool,
     /// True while the journal sleeps and has to be woken.
     idle: bool,
 }
@@ -114,7 +118,14 @@ impl Spool {
     }
 
     /// Queues a capture. `true` means: wake the journal.
-    pub(super) fn push_capture(&self, capture: Capture, generation: u64, slot: Slot, now: Timestamp, awaited: bool) -> (Option<Ticket>, bool) {
+    pub(super) fn push_capture(
+        &self,
+        capture: Capture,
+        generation: u64,
+        slot: Slot,
+        now: Timestamp,
+        awaited: bool,
+    ) -> (Option<Ticket>, bool) {
         let capture = Arc::new(capture);
         let (sender, ticket) = if awaited {
             let (sender, committed) = oneshot::channel();
@@ -132,14 +143,27 @@ impl Spool {
         std::mem::take(&mut queue.idle)
     }
 
-    /// Takes a capture back that is not being committed. `true` when it will never be booked.
+    /// Takes back a capture that is not being committed and cannot have been. `true` when it will never be booked.
     pub(super) fn withdraw(&self, usage_id: &str) -> bool {
         let mut queue = self.lock();
         let is_it = |item: &Item| matches!(item, Item::Capture(entry) if entry.capture.usage.id == usage_id);
-        match queue.items.iter().position(is_it) {
-            Some(index) => queue.items.remove(index).is_some(),
-            None => false,
+        if let Some(index) = queue.items.iter().position(is_it) {
+            return queue.items.remove(index).is_some();
         }
+        if queue.attempting || queue.in_doubt {
+            return false;
+        }
+        let Some(group) = &mut queue.group else { return false };
+        let before = group.captures.len();
+        group.captures.retain(|entry| entry.capture.usage.id != usage_id);
+        group.captures.len() < before
+    }
+
+    /// The attempt on the current group failed; with `in_doubt` it may have been written all the same.
+    pub(super) fn attempt_failed(&self, in_doubt: bool) {
+        let mut queue = self.lock();
+        queue.attempting = false;
+        queue.in_doubt |= in_doubt;
     }
 
     /// Makes the next group of at most `captures_max` captures, or the one whose commit was cut short, and lends what the commit
@@ -163,9 +187,13 @@ impl Spool {
             }
             queue.group = Some(group);
             queue.retry = false;
+            queue.in_doubt = false;
         } else {
             queue.retry = true;
+            // A journal that was rebuilt in the middle of an attempt does not know how it ended.
+            queue.in_doubt |= queue.attempting;
         }
+        queue.attempting = true;
         let retry = queue.retry;
         queue.group.as_ref().map(|group| Work {
             captures: group.captures.iter().filter(|entry| entry.generation == generation).map(|entry| entry.capture.clone()).collect(),
@@ -179,7 +207,12 @@ impl Spool {
 
     /// The current group is durable (or, entry by entry, rejected): answers everyone who waits for it.
     pub(super) fn finish_group(&self, rejected: &[(String, Rejected)]) -> Finished {
-        let Some(group) = self.lock().group.take() else { return Finished::default() };
+        let group = {
+            let mut queue = self.lock();
+            queue.attempting = false;
+            queue.group.take()
+        };
+        let Some(group) = group else { return Finished::default() };
         let finished = Finished {
             entries: group.captures.len() + group.opened.len() + group.closed.len() + group.lease_closes.len(),
             captures: group.captures.len(),

@@ -278,7 +278,8 @@ impl<S: Service> Future for Driver<S> {
                 Some(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
                     this.restarting = None;
-                    catch_unwind(AssertUnwindSafe(|| life.restart())).map(|restarted| if restarted { Step::Restarted } else { Step::Ended(None) })
+                    catch_unwind(AssertUnwindSafe(|| life.restart()))
+                        .map(|restarted| if restarted { Step::Restarted } else { Step::Ended(None) })
                 }
                 None => catch_unwind(AssertUnwindSafe(|| match Pin::new(&mut *life).poll(cx) {
                     Poll::Pending => Step::Waiting,

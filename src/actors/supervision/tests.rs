@@ -72,7 +72,8 @@ async fn a_handler_panics_and_the_next_call_is_served() {
 #[actix::test]
 async fn a_panic_fails_only_the_question_in_flight() {
     let handle = counter(&tree());
-    let (first, broken, queued) = tokio::join!(handle.ask(Do::Count, DEADLINE), handle.ask(Do::Panic, DEADLINE), handle.ask(Do::Count, DEADLINE));
+    let (first, broken, queued) =
+        tokio::join!(handle.ask(Do::Count, DEADLINE), handle.ask(Do::Panic, DEADLINE), handle.ask(Do::Count, DEADLINE));
     assert_eq!((first, broken, queued), (Ok(1), Err(AskError::Failed), Ok(1)));
     assert_eq!(handle.vitals().dead_letters(), 0);
 }

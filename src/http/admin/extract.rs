@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::StatusCode, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, error::QueryPayloadError, http::StatusCode, web};
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 use serde::de::DeserializeOwned;
 
@@ -82,8 +82,11 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let query = web::Query::<T>::from_query(request.query_string());
-        ready(query.map(|query| Self(query.into_inner())).map_err(|error| ApiError::invalid(format!("the query is wrong: {error}"), None)))
+        let query = web::Query::<T>::from_query(request.query_string()).map_err(|error| match error {
+            QueryPayloadError::Deserialize(why) => ApiError::invalid(format!("the query is wrong: {why}"), None),
+            other => ApiError::invalid(format!("the query is wrong: {other}"), None),
+        });
+        ready(query.map(|query| Self(query.into_inner())))
     }
 }
 

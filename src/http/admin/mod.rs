@@ -38,7 +38,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 /// The answer to methods that a path does not have.
-fn only(methods: &'static str) -> Route {
+pub(super) fn only(methods: &'static str) -> Route {
     web::to(move |request: HttpRequest| async move {
         let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
         let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);

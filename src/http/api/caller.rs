@@ -158,7 +158,8 @@ pub async fn generation(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let found = store::usage::get_by_any_id(&control.db, &caller.account_id, &query.id).await.map_err(crate::control::ControlError::from)?;
+    let found =
+        store::usage::get_by_any_id(&control.db, &caller.account_id, &query.id).await.map_err(crate::control::ControlError::from)?;
     match found {
         Some(record) => Ok(HttpResponse::Ok().json(Data { data: Generation::of(record)? })),
         None => Err(ApiError::not_found("no call of this account has that id; it appears within a second after its end")),

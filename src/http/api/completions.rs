@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+        header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
     },
     post, web,
 };
@@ -22,7 +22,7 @@ use crate::{
         headers::{self, CallerReader},
         request_id,
     },
-    pipeline::{self, Facts, Incoming, Outgoing, Pipeline, Relay},
+    pipeline::{self, Incoming, Outgoing, Pipeline, Relay},
 };
 
 /// What a paid route works with.
@@ -75,6 +75,10 @@ async fn paid(
     let answer = async {
         let presented = reader.read(&request, Scope::Inference)?;
         let idempotency_key = headers::idempotency_key(request.headers())?.map(str::to_owned);
+        if !body::is_small(&request) {
+            // Nobody unknown gets a large body read, parsed and counted.
+            pipeline.accounts.authenticate(&presented).await?;
+        }
         let body = body::read(&request, payload, **limits).await?;
         let ids = request_id::of(&request);
         let incoming = Incoming { endpoint, body, presented, id: ids.own, request_id: ids.shown, idempotency_key, arrived_at };
@@ -97,33 +101,23 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
             if let Ok(value) = HeaderValue::from_str(&content_type) {
                 response.headers_mut().insert(CONTENT_TYPE, value);
             }
-            insert_facts(response.headers_mut(), &facts);
+            headers::insert_facts(response.headers_mut(), &facts);
             response
         }
         Outgoing::Stream { facts, relay } => {
-            let chunks = stream::unfold(relay, |mut relay: Relay| async move { relay.next().await.map(|chunk| (Ok::<_, Infallible>(chunk), relay)) });
+            let chunks =
+                stream::unfold(
+                    relay,
+                    |mut relay: Relay| async move { relay.next().await.map(|chunk| (Ok::<_, Infallible>(chunk), relay)) },
+                );
             let mut response = HttpResponse::Ok().streaming(chunks);
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            let map = response.headers_mut();
+            map.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            map.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // Proxies that buffer would turn a stream into a wait.
-            headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-            insert_facts(headers, &facts);
+            map.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+            headers::insert_facts(map, &facts);
             response
         }
     }
-}
-
-fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
-    if let Ok(upstream) = HeaderValue::from_str(&facts.upstream) {
-        headers.insert(HeaderName::from_static("x-pixgate-upstream"), upstream);
-    }
-    headers.insert(HeaderName::from_static("x-pixgate-overhead-us"), HeaderValue::from(facts.overhead_us));
-    if let Some(cost) = facts.cost_micros {
-        headers.insert(HeaderName::from_static("x-pixgate-cost-micros"), HeaderValue::from(cost));
-    }
-    if facts.replayed {
-        headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
-    }
-    headers::insert_rate(headers, &facts.rate);
 }

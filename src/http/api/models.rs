@@ -52,7 +52,11 @@ fn view(entry: &ModelEntry) -> ModelView {
 /// Models this key can call
 #[utoipa::path(get, path = "/v1/models", tag = "Models", security(("key" = [])), responses((status = 200, body = ModelList)))]
 #[get("/v1/models")]
-pub async fn list(request: HttpRequest, pipeline: web::Data<Rc<Pipeline>>, reader: web::Data<CallerReader>) -> Result<HttpResponse, ApiError> {
+pub async fn list(
+    request: HttpRequest,
+    pipeline: web::Data<Rc<Pipeline>>,
+    reader: web::Data<CallerReader>,
+) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
     let snapshot = pipeline.catalog.snapshot();
     let data = snapshot.models().into_iter().filter(|entry| caller.key.allows_model(&entry.id)).map(|entry| view(entry)).collect();

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use serde_json::Value;
 
-use super::schema::{Schemas, bounds, choices, is_nullable, reference, type_name};
+use super::schema::{Schemas, bounds, choices, description, is_nullable, reference, type_name};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 const STYLE: &str = include_str!("docs.css");
@@ -173,7 +173,7 @@ impl<'a> Page<'a> {
             let required = if field.required { " <em>required</em>" } else { "" };
             write!(out, "<tr><td><code>{}</code>{required}</td><td>", Escaped(field.name))?;
             self.write_type(out, field.schema)?;
-            write!(out, "</td><td>{}", Inline(text(&field.schema["description"])))?;
+            write!(out, "</td><td>{}", Inline(description(field.schema)))?;
             write_bounds(out, field.schema)?;
             out.push_str("</td></tr>");
         }
@@ -184,7 +184,8 @@ impl<'a> Page<'a> {
     fn write_schemas(&self, out: &mut String) -> fmt::Result {
         out.push_str("<section><h2 id=\"schemas\">Schemas</h2>");
         for (name, schema) in self.schemas.iter() {
-            write!(out, "<article id=\"{}\"><h3>{}</h3>", anchor("schema", name), Escaped(name))?;
+            let format = schema["format"].as_str().unwrap_or_else(|| type_name(schema));
+            write!(out, "<article id=\"{}\"><h3>{} <small>{}</small></h3>", anchor("schema", name), Escaped(name), Escaped(format))?;
             write_description(out, text(&schema["description"]))?;
             self.write_fields(out, schema)?;
             if !schema["enum"].is_null() || !schema["oneOf"].is_null() {

@@ -16,6 +16,8 @@ use actix_web::{
 
 pub use openapi::openapi_json;
 
+use super::admin::only;
+
 /// The page needs its own style and nothing else.
 const CONTENT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// Short, because an upgrade changes both.
@@ -25,7 +27,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_json);
 static PAGE: LazyLock<String> = LazyLock::new(|| docs::page(&openapi::document()));
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.route("/openapi.json", web::get().to(serve_document)).route("/docs", web::get().to(serve_page));
+    let document = web::resource("/openapi.json").route(web::get().to(serve_document));
+    let page = web::resource("/docs").route(web::get().to(serve_page));
+    routes.service(document.default_service(only("GET"))).service(page.default_service(only("GET")));
 }
 
 /// This document

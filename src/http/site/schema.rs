@@ -91,6 +91,12 @@ pub fn choices(schema: &Value) -> impl Iterator<Item = &Value> {
     ["oneOf", "anyOf"].into_iter().flat_map(|word| schema[word].as_array().into_iter().flatten())
 }
 
+/// What a schema says about itself; beside a null it is written inside the other choice.
+pub fn description(schema: &Value) -> &str {
+    let inside = || choices(schema).find_map(|choice| choice["description"].as_str());
+    schema["description"].as_str().or_else(inside).unwrap_or_default()
+}
+
 /// The first type that is not null.
 pub fn type_name(schema: &Value) -> &str {
     match &schema["type"] {

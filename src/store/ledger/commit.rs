@@ -1,7 +1,14 @@
 //! What a node's journal writes: the hottest statements of the product. One batch is one transaction, and most batches touch three
 //! tables with a handful of prepared statements and lock no wallet.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
@@ -53,6 +60,8 @@ pub struct Batch<'a> {
     pub lease_closes: &'a [LeaseClose],
     /// True when an earlier attempt at this batch may have been committed.
     pub retry: bool,
+    /// Set when the transaction's end was sent: from then on a failure leaves open whether the batch was written.
+    pub sent: &'a AtomicBool,
     pub now: Timestamp,
 }
 
@@ -86,6 +95,7 @@ pub async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Commit, StoreError> {
         insert_holds(&transaction, batch.node_id, batch.opened).await?;
         delete_holds(&transaction, batch.closed).await?;
         settle_wallets(&transaction, batch, &captures).await?;
+        batch.sent.store(true, Ordering::Relaxed);
         transaction.commit().await?;
         Ok(Commit::Done)
     })

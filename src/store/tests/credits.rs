@@ -48,6 +48,26 @@ async fn of_sixteen_grants_at_once_one_is_made() {
 }
 
 #[tokio::test]
+async fn what_has_run_out_counts_as_expired_before_it_is_booked() {
+    with_db(async |db| {
+        let new = NewGrant { expires_at: Some(NOW + 10), ..new_grant("g1", 100) };
+        ledger::grant(db, ACCOUNT, new, NOW).await.unwrap();
+        take(db, "l1", 10, 40).await.unwrap();
+        let at = async |now| {
+            let balance = ledger::balance_at(db, ACCOUNT, now).await.unwrap().balance;
+            (balance.available_micros, balance.expired_micros)
+        };
+        assert_eq!(at(NOW + 9).await, (100, 0));
+        // What a node holds in its lease runs out with the lease.
+        assert_eq!(at(NOW + 10).await, (40, 60));
+        assert_eq!(balance(db).await, (100, 0, 0));
+        ledger::expire_grants(db, NOW + 10, 10).await.unwrap();
+        assert_eq!(at(NOW + 10).await, (40, 60));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_lease_is_taken_captured_folded_and_closed() {
     with_db(async |db| {
         give(db, "g1", 100).await;

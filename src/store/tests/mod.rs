@@ -163,7 +163,8 @@ fn hold(id: &str, lease_id: &str, amount: Micros) -> OpenHold {
 
 /// An empty batch of the node.
 fn batch<'a>() -> Batch<'a> {
-    Batch { node_id: NODE, captures: &[], opened: &[], closed: &[], lease_closes: &[], retry: false, now: NOW }
+    static SENT: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    Batch { node_id: NODE, captures: &[], opened: &[], closed: &[], lease_closes: &[], retry: false, sent: &SENT, now: NOW }
 }
 
 async fn commit(db: &Db, batch: Batch<'_>) {

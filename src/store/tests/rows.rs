@@ -334,6 +334,8 @@ async fn keys_are_kept_whole_and_belong_to_one_account() {
         (key.models, key.budget, key.ip_allow, key.revoked_at) = (None, None, None, Some(NOW + 1));
         keys::update(db, &key).await.unwrap();
         assert_eq!(keys::list_by_account(db, ACCOUNT).await.unwrap(), [key.clone()]);
+        let revived = ApiKey { revoked_at: None, ..key.clone() };
+        assert!(matches!(keys::update(db, &revived).await, Err(StoreError::NotFound(_))), "a revocation is for good");
         let foreign = ApiKey { account_id: "acct_2".to_owned(), ..key.clone() };
         assert!(matches!(keys::update(db, &foreign).await, Err(StoreError::NotFound(_))));
         let uses = [("key_1".to_owned(), NOW + 5), ("key_1".to_owned(), NOW + 3), ("key_9".to_owned(), NOW)];

@@ -82,7 +82,7 @@ const OUTCOMES: [Outcome; 6] =
     [Outcome::Completed, Outcome::UpstreamFailed, Outcome::UpstreamInterrupted, Outcome::ClientGone, Outcome::Drained, Outcome::Unknown];
 
 /// Error codes of the contract; anything else counts as the last one.
-const REFUSAL_CODES: [&str; 17] = [
+const REFUSAL_CODES: [&str; 19] = [
     "invalid_api_key",
     "insufficient_credits",
     "email_unverified",
@@ -99,6 +99,8 @@ const REFUSAL_CODES: [&str; 17] = [
     "draining",
     "upstream_timeout",
     "idempotency_conflict",
+    "scope_missing",
+    "internal_error",
     "other",
 ];
 
