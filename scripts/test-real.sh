@@ -29,7 +29,7 @@ fi
 
 server=${PIXGATE_TEST_REAL_SERVER:-}
 if [ -z "$server" ]; then
-    cargo build --quiet --bin pixgate
-    server=$(cd "$target/debug" && pwd)/pixgate
+    # Where the program ends up is for cargo's own settings to say.
+    server=$(cargo build --quiet --bin pixgate --message-format=json-render-diagnostics | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
 fi
 exec "$real/venv/bin/python" -B scripts/real/run.py "$server" "$node"

@@ -159,6 +159,16 @@ impl Asker {
         Self { load: Rc::clone(load), board: Rc::clone(board), request: number % load.requests.len(), connection: None }
     }
 
+    /// For loops that measure asking, not connecting. A failure shows again, and is counted, at the first request.
+    async fn connected(load: &Rc<Load>, board: &Rc<Board>, connections: usize) -> Vec<Self> {
+        let mut askers = Vec::with_capacity(connections);
+        for number in 0..connections {
+            let connection = Connection::open(load.address).await.ok();
+            askers.push(Self { connection, ..Self::new(load, board, number) });
+        }
+        askers
+    }
+
     async fn ask(&mut self, since: Instant) {
         let answer = self.exchange().await;
         if answer.is_err() {
@@ -181,9 +191,10 @@ impl Asker {
 pub async fn closed_loop(load: Load, connections: usize, timing: Timing, cpu_us: impl Fn() -> Fallible<u64>) -> Fallible<Outcome> {
     let load = Rc::new(load);
     let board = Board::new(&load, Phase::WarmUp)?;
-    let tasks: Vec<_> = (0..connections)
-        .map(|number| {
-            let mut asker = Asker::new(&load, &board, number);
+    let askers = Asker::connected(&load, &board, connections).await;
+    let tasks = askers
+        .into_iter()
+        .map(|mut asker| {
             spawn_local(async move {
                 while !asker.board.is_over() {
                     asker.ask(Instant::now()).await;
@@ -205,6 +216,7 @@ pub async fn open_loop(
 ) -> Fallible<Outcome> {
     let load = Rc::new(load);
     let board = Board::new(&load, Phase::WarmUp)?;
+    let askers = Asker::connected(&load, &board, connections).await;
     let (sender, due_times) = mpsc::unbounded_channel();
     let due_times = Rc::new(Mutex::new(due_times));
     let whole = timing.warm_up + timing.measured;
@@ -220,9 +232,9 @@ pub async fn open_loop(
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     });
-    let tasks: Vec<_> = (0..connections)
-        .map(|number| {
-            let mut asker = Asker::new(&load, &board, number);
+    let tasks = askers
+        .into_iter()
+        .map(|mut asker| {
             let due_times = Rc::clone(&due_times);
             spawn_local(async move {
                 loop {

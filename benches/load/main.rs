@@ -24,7 +24,10 @@ mod setup;
 use std::{error::Error, path::PathBuf, process::Command};
 
 use clap::Parser;
-use tokio::task::LocalSet;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+};
 
 pub type Fallible<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -64,7 +67,15 @@ fn main() -> Fallible {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let passed = LocalSet::new().block_on(&runtime, plan::run(&options))?;
+    let passed = LocalSet::new().block_on(&runtime, async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            passed = plan::run(&options) => passed,
+            // Dropping the run ends its processes.
+            _ = terminate.recv() => Err("ended by SIGTERM".into()),
+            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        }
+    })?;
     if passed { Ok(()) } else { Err("the ledger does not match the answers, or a call failed; see above".into()) }
 }
 

@@ -97,7 +97,7 @@ impl Sizes {
             return Self { timing, rounds, levels: &[1, 64, 256], other_levels: &[256], stream_repeats: 2, starts: 3 };
         }
         let (levels, other_levels) = (&[1, 16, 64, 256], &[1, 64, 256]);
-        Self { timing, rounds: options.rounds.unwrap_or(3), levels, other_levels, stream_repeats: 4, starts: 5 }
+        Self { timing, rounds: options.rounds.unwrap_or(3), levels, other_levels, stream_repeats: 4, starts: 7 }
     }
 }
 
@@ -163,7 +163,7 @@ impl Bench<'_> {
             ("relaxed", rounds * other * 2),
             ("slow", 2),
             ("start", self.sizes.starts),
-            ("accounts", 1 + self.sizes.starts + 2 * rounds.max(3)),
+            ("accounts", 1 + 2 * self.sizes.starts + 2 * rounds.max(3)),
         ];
         parts.iter().filter(|(part, _)| self.wants(part)).map(|(_, steps)| *steps as u64).sum()
     }
@@ -204,8 +204,11 @@ impl Bench<'_> {
             self.slow_streams().await?;
         }
         if self.wants("start") {
-            let starts = self.start_times("start", &self.server_options.clone()).await?;
-            self.results.figures.insert("start_to_ready_ms", starts);
+            let mut times = Vec::new();
+            for _ in 0..self.sizes.starts {
+                times.push(self.start_ms("start", &self.server_options)?);
+            }
+            self.results.figures.insert("start_to_ready_ms", report::median(times));
         }
         if self.wants("accounts") {
             self.many_accounts(dir).await?;
@@ -339,16 +342,12 @@ impl Bench<'_> {
         self.finish(server).await
     }
 
-    /// Median of several starts on a database that exists.
-    async fn start_times(&mut self, message: &str, options: &ServerOptions) -> Fallible<f64> {
-        let mut times = Vec::new();
-        for _ in 0..self.sizes.starts {
-            self.step(message);
-            let server = Server::start(options)?;
-            times.push(server.ready_ms);
-            server.stop()?;
-        }
-        Ok(report::median(times))
+    /// One start on a database that exists.
+    fn start_ms(&self, message: &str, options: &ServerOptions) -> Fallible<f64> {
+        self.step(message);
+        let server = Server::start(options)?;
+        let ready_ms = server.ready_ms;
+        server.stop().map(|()| ready_ms)
     }
 
     /// The same server on two databases, few accounts and many, side by side.
@@ -357,8 +356,15 @@ impl Bench<'_> {
         let many = ServerOptions { dir: dir.path().join("many"), ..self.server_options.clone() };
         setup::copy_dir(&self.server_options.dir, &many.dir)?;
         setup::add_accounts(&many.dir, &self.accounts[0], MANY_ACCOUNTS).await?;
-        let starts = self.start_times("start with 100 000 accounts", &many).await?;
-        self.results.figures.insert("start_to_ready_100k_accounts_ms", starts);
+        let (mut times, mut growths) = (Vec::new(), Vec::new());
+        for _ in 0..self.sizes.starts {
+            let few_ms = self.start_ms("start with few accounts", &self.server_options)?;
+            let many_ms = self.start_ms("start with 100 000 accounts", &many)?;
+            times.push(many_ms);
+            growths.push((many_ms / few_ms - 1.0) * 100.0);
+        }
+        self.results.figures.insert("start_to_ready_100k_accounts_ms", report::median(times));
+        self.results.figures.insert("start_100k_accounts_change_percent", report::median(growths));
         let few_server = Server::start(&self.server_options)?;
         let many_server = Server::start(&many)?;
         for _ in 0..self.sizes.rounds.max(3) {

@@ -104,8 +104,7 @@ impl Results {
         let cpu = Outcome::cpu_us_per_request;
         let speed = Outcome::per_second;
         let figure = |name: &str| self.figures.get(name).copied();
-        let growth = |now: Option<f64>, before: Option<f64>| Some((now? / before? - 1.0) * 100.0);
-        let start_growth = growth(figure("start_to_ready_100k_accounts_ms"), figure("start_to_ready_ms"));
+        let start_growth = figure("start_100k_accounts_change_percent");
         let cpu_growth = self.ratio("accounts", FullManyAccounts, Full, 64, cpu).map(|ratio| (ratio - 1.0) * 100.0);
         let list = [
             ("CPU per request, full path ÷ bare proxy, 64 connections", self.ratio("process", Full, Bare, 64, cpu), Limit::Most(1.6)),
@@ -204,13 +203,19 @@ fn print_rows(rows: &[Row]) {
 }
 
 fn print_ratios(results: &Results, rows: &[Row]) {
-    println!("\n{:<20} {:>5} {:>20} {:>20} {:>20}", "full path ÷", "conn.", "CPU ÷ bare proxy", "CPU ÷ nginx", "req/s ÷ bare proxy");
+    let mut heading = Some(format!(
+        "\n{:<20} {:>5} {:>20} {:>20} {:>20}",
+        "full path ÷", "conn.", "CPU ÷ bare proxy", "CPU ÷ nginx", "req/s ÷ bare proxy"
+    ));
     for row in rows.iter().filter(|row| row.contender == Contender::Full) {
         let ratio = |to, figure| results.ratio(row.group, Contender::Full, to, row.connections, figure);
         let shown = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let cpu = ratio(Contender::Bare, Outcome::cpu_us_per_request as fn(&Outcome) -> f64);
         if cpu.is_none() {
             continue;
+        }
+        if let Some(heading) = heading.take() {
+            println!("{heading}");
         }
         let (nginx, speed) = (ratio(Contender::Nginx, Outcome::cpu_us_per_request), ratio(Contender::Bare, Outcome::per_second));
         println!("{:<20} {:>5} {:>20} {:>20} {:>20}", row.group, row.connections, shown(cpu), shown(nginx), shown(speed));

@@ -1,7 +1,7 @@
 //! The one migration set of Pixgate, for SQLite and PostgreSQL.
 //!
 //! Each step is a list of SQL statements that both engines understand; two placeholders stand for what they spell differently:
-//! `{bytes}` and `{sequence_key}`. A released step is never edited, only followed by another. Absent on purpose: the entities,
+//! `{bytes}`, `{sequence_key}` and `{clustered}` (rows are kept in the order of the primary key). A released step is never edited, only followed by another. Absent on purpose: the entities,
 //! because a migration describes the past and they describe the present; and ways down, because they would drop money.
 
 mod steps;
@@ -47,9 +47,9 @@ impl MigrationTrait for Step {
 }
 
 fn spell(statement: &str, is_sqlite: bool) -> String {
-    let (bytes, sequence_key) = match is_sqlite {
-        true => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
-        false => ("BYTEA", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    let (bytes, sequence_key, clustered) = match is_sqlite {
+        true => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT", "WITHOUT ROWID"),
+        false => ("BYTEA", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", ""),
     };
-    statement.replace("{bytes}", bytes).replace("{sequence_key}", sequence_key)
+    statement.replace("{bytes}", bytes).replace("{sequence_key}", sequence_key).replace("{clustered}", clustered)
 }

@@ -1,6 +1,6 @@
 //! Small helpers for SQL written by hand. Both engines understand `$1`, so the texts are the same for both.
 
-use std::sync::OnceLock;
+use std::{fmt::Write, sync::OnceLock};
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 use serde::{Serialize, de::DeserializeOwned};
@@ -106,6 +106,140 @@ impl BulkInsert {
             execute(connection, text, values).await?;
         }
         Ok(())
+    }
+}
+
+/// What a column of a [`JsonInsert`] holds.
+#[derive(Clone, Copy)]
+pub enum Column {
+    Text(&'static str),
+    Integer(&'static str),
+    Boolean(&'static str),
+}
+
+/// An INSERT of any number of rows out of one parameter, a JSON array of arrays. For the statements that every call pays for: one
+/// text whatever the number of rows, one value to bind, one round trip to the database.
+pub struct JsonInsert {
+    table: &'static str,
+    columns: &'static [Column],
+    texts: [OnceLock<String>; 2],
+}
+
+impl JsonInsert {
+    pub const fn new(table: &'static str, columns: &'static [Column]) -> Self {
+        Self { table, columns, texts: [const { OnceLock::new() }; 2] }
+    }
+
+    /// Inserts all `rows`; `write` adds the values of one row, in the order of the columns.
+    pub async fn run<Row: Sync>(
+        &self,
+        connection: &impl ConnectionTrait,
+        rows: &[Row],
+        write: impl Fn(&Row, &mut JsonRow<'_>) + Send + Sync,
+    ) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut json = String::with_capacity(rows.len() * self.columns.len() * 24);
+        json.push('[');
+        for (index, row) in rows.iter().enumerate() {
+            json.push_str(if index == 0 { "[" } else { ",[" });
+            let mut values = JsonRow { json: &mut json, count: 0 };
+            write(row, &mut values);
+            debug_assert_eq!(values.count, self.columns.len(), "one value a column");
+            json.push(']');
+        }
+        json.push(']');
+        let backend = connection.get_database_backend();
+        let text = self.texts[usize::from(backend == DbBackend::Postgres)].get_or_init(|| self.text(backend));
+        execute(connection, text, [json.into()]).await?;
+        Ok(())
+    }
+
+    fn text(&self, backend: DbBackend) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|column| match column {
+            Column::Text(name) | Column::Integer(name) | Column::Boolean(name) => *name,
+        }).collect();
+        let values: Vec<String> = self.columns.iter().enumerate().map(|(index, column)| match column {
+            Column::Text(_) => format!("item.value ->> {index}"),
+            Column::Integer(_) => format!("CAST(item.value ->> {index} AS BIGINT)"),
+            Column::Boolean(_) => format!("CAST(item.value ->> {index} AS BOOLEAN)"),
+        }).collect();
+        let source = match backend {
+            DbBackend::Postgres => "json_array_elements(CAST($1 AS json)) AS item(value)",
+            _ => "json_each(?) AS item",
+        };
+        format!("INSERT INTO {} ({}) SELECT {} FROM {source}", self.table, names.join(", "), values.join(", "))
+    }
+}
+
+/// Writes the values of one row.
+pub struct JsonRow<'a> {
+    json: &'a mut String,
+    count: usize,
+}
+
+impl JsonRow<'_> {
+    fn next(&mut self) {
+        if self.count > 0 {
+            self.json.push(',');
+        }
+        self.count += 1;
+    }
+
+    pub fn text(&mut self, text: &str) {
+        self.next();
+        self.json.push('"');
+        let mut rest = text;
+        while let Some(at) = rest.find(|letter: char| letter < ' ' || letter == '"' || letter == '\\') {
+            let (plain, special) = rest.split_at(at);
+            self.json.push_str(plain);
+            let mut letters = special.chars();
+            match letters.next() {
+                Some(letter @ ('"' | '\\')) => {
+                    self.json.push('\\');
+                    self.json.push(letter);
+                }
+                // PostgreSQL takes no NUL in a text.
+                Some('\0') => self.json.push('\u{fffd}'),
+                Some(letter) => {
+                    let _ = write!(self.json, "\\u{:04x}", u32::from(letter));
+                }
+                None => {}
+            }
+            rest = letters.as_str();
+        }
+        self.json.push_str(rest);
+        self.json.push('"');
+    }
+
+    pub fn text_or_null(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(text),
+            None => self.null(),
+        }
+    }
+
+    pub fn integer(&mut self, number: i64) {
+        self.next();
+        let _ = write!(self.json, "{number}");
+    }
+
+    pub fn integer_or_null(&mut self, number: Option<i64>) {
+        match number {
+            Some(number) => self.integer(number),
+            None => self.null(),
+        }
+    }
+
+    pub fn boolean(&mut self, value: bool) {
+        self.next();
+        self.json.push_str(if value { "true" } else { "false" });
+    }
+
+    fn null(&mut self) {
+        self.next();
+        self.json.push_str("null");
     }
 }
 

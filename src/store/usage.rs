@@ -57,48 +57,51 @@ pub async fn list(db: &Db, filter: &Filter<'_>) -> Result<Vec<UsageRecord>, Stor
     db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
 }
 
-/// Finds a call of an account by any id its caller may know: ours, the request's, or the one inside the answer.
+/// Calls of an account that are searched for an answer's id.
+const ANSWERS_SEARCHED: i64 = 20_000;
+
+/// Finds a call of an account by any id its caller may know: ours, the request's, or the one inside the answer (of its newest
+/// [`ANSWERS_SEARCHED`] calls).
 pub async fn get_by_any_id(db: &Db, account_id: &str, id: &str) -> Result<Option<UsageRecord>, StoreError> {
     let own = Condition::all().add(Column::Id.eq(id));
     // As the partial index has it.
     let request = Condition::all().add(Column::RequestId.eq(id)).add(Expr::col(Column::RequestId).ne(Expr::col(Column::Id)));
-    let answer = Condition::all().add(Column::AnswerId.eq(id));
     db.within(async {
-        for condition in [own, request, answer] {
+        for condition in [own, request] {
             let query = Entity::find().filter(condition).filter(Column::AccountId.eq(account_id)).order_by_desc(Column::Id);
             if let Some(model) = query.one(db.read()).await? {
                 return Ok(Some(from_model(model)?));
             }
         }
-        Ok(None)
+        // Answer ids have no index, since every call would pay for it: they are looked for among the newest calls.
+        let text = "SELECT id FROM (SELECT id, answer_id FROM usage_records WHERE account_id = $1 ORDER BY id DESC LIMIT $2) AS newest \
+            WHERE answer_id = $3 ORDER BY id DESC LIMIT 1";
+        let Some(row) = sql::one(db.read(), text, [account_id.into(), ANSWERS_SEARCHED.into(), id.into()]).await? else {
+            return Ok(None);
+        };
+        let id: String = row.try_get_by_index(0)?;
+        Entity::find_by_id(id).one(db.read()).await?.map(from_model).transpose()
     })
     .await
 }
 
 /// What the calls of a key that started at or after `since` cost together.
-pub async fn sum_cost(db: &Db, key_id: &str, since: Timestamp) -> Result<Micros, StoreError> {
+pub async fn sum_cost(db: &Db, account_id: &str, key_id: &str, since: Timestamp) -> Result<Micros, StoreError> {
     let text = "SELECT CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT) FROM usage_records \
-        WHERE key_id = $1 AND id >= $2 AND started_at >= $3";
+        WHERE account_id = $1 AND id >= $2 AND started_at >= $3 AND key_id = $4";
     db.within(async {
-        let row = sql::one(db.read(), text, [key_id.into(), first_id_since(since).into(), since.into()]).await?;
+        let row = sql::one(db.read(), text, [account_id.into(), first_id_since(since).into(), since.into(), key_id.into()]).await?;
         Ok(row.map_or(Ok(0), |row| row.try_get_by_index(0))?)
     })
     .await
 }
 
-/// Calls of a key since `since`, charged or not.
-pub async fn count_by_key(db: &Db, key_id: &str, since: Timestamp) -> Result<u64, StoreError> {
-    count(db, "SELECT COUNT(*) FROM usage_records WHERE key_id = $1 AND id >= $2 AND started_at >= $3", key_id, since).await
-}
-
-/// Calls of an account since `since`, charged or not.
-pub async fn count_by_account(db: &Db, account_id: &str, since: Timestamp) -> Result<u64, StoreError> {
-    count(db, "SELECT COUNT(*) FROM usage_records WHERE account_id = $1 AND id >= $2 AND started_at >= $3", account_id, since).await
-}
-
-async fn count(db: &Db, text: &'static str, of: &str, since: Timestamp) -> Result<u64, StoreError> {
+/// Calls of an account since `since`, charged or not; with `key_id` only those of that key.
+pub async fn count(db: &Db, account_id: &str, key_id: Option<&str>, since: Timestamp) -> Result<u64, StoreError> {
+    let text = "SELECT COUNT(*) FROM usage_records WHERE account_id = $1 AND id >= $2 AND started_at >= $3 AND ($4 = '' OR key_id = $4)";
     db.within(async {
-        let row = sql::one(db.read(), text, [of.into(), first_id_since(since).into(), since.into()]).await?;
+        let values = [account_id.into(), first_id_since(since).into(), since.into(), key_id.unwrap_or_default().into()];
+        let row = sql::one(db.read(), text, values).await?;
         let count: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
         Ok(u64::try_from(count).unwrap_or(0))
     })
@@ -133,47 +136,68 @@ fn first_id_since(since: Timestamp) -> String {
     id::prefixed("req", since.saturating_sub(ID_TIME_SLACK), [0; 10])
 }
 
-static INSERT: sql::BulkInsert = sql::BulkInsert::new(
-    "INSERT INTO usage_records (id, request_id, account_id, key_id, endpoint, model, upstream, upstream_model, status, outcome, \
-        error_code, streamed, estimated, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
-        other_quantities, cost_micros, answer_id, attempts, started_at, first_byte_at, finished_at)",
-    25,
-    "",
+static INSERT: sql::JsonInsert = sql::JsonInsert::new(
+    "usage_records",
+    &[
+        Field::Text("id"),
+        Field::Text("request_id"),
+        Field::Text("account_id"),
+        Field::Text("key_id"),
+        Field::Text("endpoint"),
+        Field::Text("model"),
+        Field::Text("upstream"),
+        Field::Text("upstream_model"),
+        Field::Integer("status"),
+        Field::Text("outcome"),
+        Field::Text("error_code"),
+        Field::Boolean("streamed"),
+        Field::Boolean("estimated"),
+        Field::Integer("input_tokens"),
+        Field::Integer("cached_input_tokens"),
+        Field::Integer("cache_write_tokens"),
+        Field::Integer("output_tokens"),
+        Field::Integer("reasoning_tokens"),
+        Field::Text("other_quantities"),
+        Field::Integer("cost_micros"),
+        Field::Text("answer_id"),
+        Field::Integer("attempts"),
+        Field::Integer("started_at"),
+        Field::Integer("first_byte_at"),
+        Field::Integer("finished_at"),
+    ],
 );
 
 /// Inserts records; an id that exists is a [`StoreError::Conflict`].
 pub(super) async fn insert(connection: &impl ConnectionTrait, records: &[&UsageRecord]) -> Result<(), StoreError> {
     let rows = records.iter().map(|record| Ok((*record, other_quantities(&record.quantities)?))).collect::<Result<Vec<_>, StoreError>>()?;
     INSERT
-        .run(connection, &rows, |(record, other), values| {
+        .run(connection, &rows, |(record, other), row| {
             let quantities = &record.quantities;
-            values.extend([
-                record.id.as_str().into(),
-                record.request_id.as_str().into(),
-                record.account_id.as_str().into(),
-                record.key_id.as_str().into(),
-                record.endpoint.as_str().into(),
-                record.model.as_str().into(),
-                record.upstream.as_str().into(),
-                record.upstream_model.as_str().into(),
-                i32::from(record.status).into(),
-                record.outcome.as_str().into(),
-                record.error_code.as_deref().into(),
-                record.streamed.into(),
-                record.estimated.into(),
-                saturated(quantities.input_tokens).into(),
-                saturated(quantities.cached_input_tokens).into(),
-                saturated(quantities.cache_write_tokens).into(),
-                saturated(quantities.output_tokens).into(),
-                saturated(quantities.reasoning_tokens).into(),
-                other.as_deref().into(),
-                record.cost_micros.into(),
-                record.answer_id.as_deref().into(),
-                i32::try_from(record.attempts).unwrap_or(i32::MAX).into(),
-                record.started_at.into(),
-                record.first_byte_at.into(),
-                record.finished_at.into(),
-            ]);
+            row.text(&record.id);
+            row.text(&record.request_id);
+            row.text(&record.account_id);
+            row.text(&record.key_id);
+            row.text(&record.endpoint);
+            row.text(&record.model);
+            row.text(&record.upstream);
+            row.text(&record.upstream_model);
+            row.integer(i64::from(record.status));
+            row.text(record.outcome.as_str());
+            row.text_or_null(record.error_code.as_deref());
+            row.boolean(record.streamed);
+            row.boolean(record.estimated);
+            row.integer(saturated(quantities.input_tokens));
+            row.integer(saturated(quantities.cached_input_tokens));
+            row.integer(saturated(quantities.cache_write_tokens));
+            row.integer(saturated(quantities.output_tokens));
+            row.integer(saturated(quantities.reasoning_tokens));
+            row.text_or_null(other.as_deref());
+            row.integer(record.cost_micros);
+            row.text_or_null(record.answer_id.as_deref());
+            row.integer(i64::from(record.attempts));
+            row.integer(record.started_at);
+            row.integer_or_null(record.first_byte_at);
+            row.integer(record.finished_at);
         })
         .await
 }

@@ -54,18 +54,18 @@ impl Account {
             let mut keys = Vec::new();
             for key in store::keys::list_by_account(&parts.db, &account_id).await? {
                 let spent = match key.budget {
-                    Some(budget) => store::usage::sum_cost(&parts.db, &key.id, budget.period.started_at(now)).await?,
+                    Some(budget) => store::usage::sum_cost(&parts.db, &account_id, &key.id, budget.period.started_at(now)).await?,
                     None => 0,
                 };
                 let requests_today = match key.limits.rpd {
-                    Some(_) => store::usage::count_by_key(&parts.db, &key.id, since_yesterday).await?,
+                    Some(_) => store::usage::count(&parts.db, &account_id, Some(&key.id), since_yesterday).await?,
                     None => 0,
                 };
                 keys.push((key, History { spent, requests_today: clamp(requests_today) }));
             }
             let daily = record.as_ref().and_then(|record| record.limits.or(parts.policy.default_limits).rpd);
             let requests_today = match daily {
-                Some(_) => store::usage::count_by_account(&parts.db, &account_id, since_yesterday).await?,
+                Some(_) => store::usage::count(&parts.db, &account_id, None, since_yesterday).await?,
                 None => 0,
             };
             Ok(FromStore { record, keys, requests_today: clamp(requests_today) })

@@ -125,28 +125,35 @@ struct TransferRow<'a> {
     created_at: Timestamp,
 }
 
-static INSERT_TRANSFERS: sql::BulkInsert = sql::BulkInsert::new(
-    "INSERT INTO ledger_transfers \
-        (account_id, kind, debit, credit, grant_id, lease_id, amount_micros, cause, actor, created_at)",
-    10,
-    "",
+static INSERT_TRANSFERS: sql::JsonInsert = sql::JsonInsert::new(
+    "ledger_transfers",
+    &[
+        Column::Text("account_id"),
+        Column::Text("kind"),
+        Column::Text("debit"),
+        Column::Text("credit"),
+        Column::Text("grant_id"),
+        Column::Text("lease_id"),
+        Column::Integer("amount_micros"),
+        Column::Text("cause"),
+        Column::Text("actor"),
+        Column::Integer("created_at"),
+    ],
 );
 
 async fn insert_transfers(connection: &impl ConnectionTrait, rows: &[TransferRow<'_>]) -> Result<(), StoreError> {
     INSERT_TRANSFERS
-        .run(connection, rows, |row, values| {
-            values.extend([
-                row.account_id.into(),
-                row.kind.as_ref().into(),
-                row.debit.as_ref().into(),
-                row.credit.as_ref().into(),
-                row.grant_id.into(),
-                row.lease_id.into(),
-                row.amount.into(),
-                row.cause.into(),
-                row.actor.into(),
-                row.created_at.into(),
-            ]);
+        .run(connection, rows, |transfer, row| {
+            row.text(transfer.account_id);
+            row.text(&transfer.kind);
+            row.text(&transfer.debit);
+            row.text(&transfer.credit);
+            row.text_or_null(transfer.grant_id);
+            row.text_or_null(transfer.lease_id);
+            row.integer(transfer.amount);
+            row.text(transfer.cause);
+            row.text(transfer.actor);
+            row.integer(transfer.created_at);
         })
         .await
 }
