@@ -37,6 +37,16 @@ fn paid_or_503(answer: &Answer) -> bool {
     false
 }
 
+/// Once the database has been away for a while, no upstream is asked for answers that could not be charged.
+async fn refused_early(world: &World) {
+    eventually("calls are refused before the upstream is asked", || async {
+        let asked = world.upstream.count(UPSTREAM_MODEL);
+        let answer = world.caller.chat(MODEL, "Hi").await;
+        (!paid_or_503(&answer) && world.upstream.count(UPSTREAM_MODEL) == asked).then_some(())
+    })
+    .await;
+}
+
 /// Waits until calls work again without any restart, and checks that exactly the answered calls were charged. Answers that became
 /// 503 only after the upstream had answered may be charged or not, so they bound the sum from above.
 async fn recovered(world: World, paid: i64, doubtful: i64) {
@@ -88,12 +98,10 @@ async fn a_long_lock_is_503_with_retry_after_and_passes() {
         }
     };
     tokio::time::timeout(PATIENCE, answered).await.expect("nobody waits forever for a locked database");
-    eventually("calls are refused before the upstream is asked for answers that could not be charged", || async {
-        let asked = world.upstream.count(UPSTREAM_MODEL);
-        let answer = world.caller.chat(MODEL, "Hi").await;
-        (!paid_or_503(&answer) && world.upstream.count(UPSTREAM_MODEL) == asked).then_some(())
-    })
-    .await;
+    // A locked table lets the journal's own questions pass, a locked file does not.
+    if !world.app.database.is_postgres() {
+        refused_early(&world).await;
+    }
     let admin = world.app.admin.caller.post("/admin/v1/accounts", &json!({"email": "late@example.com"})).await;
     paid_or_503(&admin);
     assert_eq!(admin.status, 503, "{}", admin.text);
@@ -138,6 +146,7 @@ async fn a_database_that_goes_away_and_comes_back() {
         }
     };
     tokio::time::timeout(PATIENCE, answered).await.expect("nobody waits forever for a database that is gone");
+    refused_early(&world).await;
     world.app.database.reopen().await;
     eventually("the cold account works, too", || async { (cold.chat(MODEL, "Hi").await.status == 200).then_some(()) }).await;
     recovered(world, paid, doubtful).await;
