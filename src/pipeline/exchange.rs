@@ -33,7 +33,7 @@ pub fn presence() -> (Presence, Gone) {
 }
 
 /// Runs an admitted call to its answer or its release.
-pub async fn perform(pipeline: Rc<Pipeline>, call: Admitted, gone: Gone) -> Result<Outgoing, CallError> {
+pub async fn perform(pipeline: Rc<Pipeline>, call: Box<Admitted>, gone: Gone) -> Result<Outgoing, CallError> {
     let absent = Cell::new(false);
     let work = attempt_all(&pipeline, call, &absent);
     tokio::pin!(work);
@@ -55,7 +55,7 @@ enum Attempt {
     Stream(Box<Opening>),
 }
 
-async fn attempt_all(pipeline: &Rc<Pipeline>, call: Admitted, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
+async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
     let model = call.model.clone();
     let candidates = routing::candidates(&model);
     if candidates.is_empty() {
@@ -195,7 +195,7 @@ async fn attempt(
 
 async fn finish(
     pipeline: &Rc<Pipeline>,
-    call: Admitted,
+    call: Box<Admitted>,
     candidate: &Candidate,
     answer: Attempt,
     attempts: u32,

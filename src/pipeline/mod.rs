@@ -168,7 +168,7 @@ pub async fn run(pipeline: &Rc<Pipeline>, incoming: Incoming) -> Result<Outgoing
     } else {
         tracing::Span::none()
     };
-    let answer = detached::run_to_end(exchange::perform(pipeline.clone(), *admitted, gone).instrument(span)).await;
+    let answer = detached::run_to_end(exchange::perform(pipeline.clone(), admitted, gone).instrument(span)).await;
     // Only now: from here on the answer itself notices when the client leaves.
     drop(presence);
     answer.unwrap_or_else(|| Err(CallError::Internal("the task of a call panicked; its hold was released".to_owned())))

@@ -164,7 +164,7 @@ impl Reader {
 /// The rest of a call whose answer is streamed.
 struct Running {
     pipeline: Rc<Pipeline>,
-    call: Admitted,
+    call: Box<Admitted>,
     gate: Arc<Gate>,
     body: Body,
     reader: Reader,
@@ -192,12 +192,13 @@ enum State {
 
 /// The answer's body. Yields chunks, never errors: a failure is an event inside the stream.
 pub struct Relay {
-    running: Option<(Running, State)>,
+    /// Boxed, because it moves with the answer through several layers.
+    running: Option<Box<(Running, State)>>,
     cut: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 impl Relay {
-    pub(super) fn new(pipeline: Rc<Pipeline>, call: Admitted, gate: Arc<Gate>, opening: Opening, ending: Ending) -> Self {
+    pub(super) fn new(pipeline: Rc<Pipeline>, call: Box<Admitted>, gate: Arc<Gate>, opening: Opening, ending: Ending) -> Self {
         let cut = Box::pin(pipeline.drain.is_cut());
         let transcript = call.idempotency.is_some().then(BytesMut::new);
         let Opening { body, decoder, meter, ready, ended, failed, permit, started_at } = opening;
@@ -208,13 +209,13 @@ impl Relay {
         };
         let reader = Reader { decoder, meter };
         let running = Running { pipeline, call, gate, body, reader, ending, transcript, _permit: permit, started_at };
-        Self { running: Some((running, State::Opened { ready, then: Box::new(then) })), cut }
+        Self { running: Some(Box::new((running, State::Opened { ready, then: Box::new(then) }))), cut }
     }
 
     /// The next bytes to send; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
-            let (running, state) = self.running.as_mut()?;
+            let (running, state) = &mut **self.running.as_mut()?;
             match state {
                 State::Opened { ready, then } => {
                     let bytes = std::mem::take(ready);
@@ -242,7 +243,7 @@ impl Relay {
                     }
                 }
                 State::Settling | State::Failing { .. } => {
-                    let (running, state) = self.running.take()?;
+                    let (running, state) = *self.running.take()?;
                     // Goes on to its end even if the caller leaves at this very moment.
                     return detached::run_to_end(running.end(state)).await;
                 }
@@ -253,7 +254,8 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if let Some((running, state)) = self.running.take() {
+        if let Some(running) = self.running.take() {
+            let (running, state) = *running;
             // Nobody waits for it, and it must not be lost.
             drop(detached::run_to_end(running.abandoned(state)));
         }

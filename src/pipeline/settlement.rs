@@ -35,7 +35,7 @@ pub struct Kept<'a> {
 /// Books what was used and waits until that is durable.
 pub async fn capture(
     pipeline: &Rc<Pipeline>,
-    call: Admitted,
+    call: Box<Admitted>,
     metered: Metered,
     ending: Ending,
     kept: Option<Kept<'_>>,
@@ -59,7 +59,7 @@ pub async fn capture(
 }
 
 /// Ends a call that is not charged. Nothing has to be durable: a lost hold returns with its lease.
-pub fn release(pipeline: &Rc<Pipeline>, call: Admitted, ending: Ending) {
+pub fn release(pipeline: &Rc<Pipeline>, call: Box<Admitted>, ending: Ending) {
     pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
     let (held, usage, _guard) = usage(pipeline, call, None, ending);
     held.release(Some(usage));
@@ -67,10 +67,11 @@ pub fn release(pipeline: &Rc<Pipeline>, call: Admitted, ending: Ending) {
 
 fn usage(
     pipeline: &Pipeline,
-    call: Admitted,
+    call: Box<Admitted>,
     metered: Option<Metered>,
     ending: Ending,
 ) -> (crate::actors::account::HeldCredits, UsageRecord, super::CallGuard) {
+    let call = *call;
     let record = UsageRecord {
         id: call.id,
         request_id: call.request_id,

@@ -157,14 +157,23 @@ impl JsonInsert {
     }
 
     fn text(&self, backend: DbBackend) -> String {
-        let names: Vec<&str> = self.columns.iter().map(|column| match column {
-            Column::Text(name) | Column::Integer(name) | Column::Boolean(name) => *name,
-        }).collect();
-        let values: Vec<String> = self.columns.iter().enumerate().map(|(index, column)| match column {
-            Column::Text(_) => format!("item.value ->> {index}"),
-            Column::Integer(_) => format!("CAST(item.value ->> {index} AS BIGINT)"),
-            Column::Boolean(_) => format!("CAST(item.value ->> {index} AS BOOLEAN)"),
-        }).collect();
+        let names: Vec<&str> = self
+            .columns
+            .iter()
+            .map(|column| match column {
+                Column::Text(name) | Column::Integer(name) | Column::Boolean(name) => *name,
+            })
+            .collect();
+        let values: Vec<String> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| match column {
+                Column::Text(_) => format!("item.value ->> {index}"),
+                Column::Integer(_) => format!("CAST(item.value ->> {index} AS BIGINT)"),
+                Column::Boolean(_) => format!("CAST(item.value ->> {index} AS BOOLEAN)"),
+            })
+            .collect();
         let source = match backend {
             DbBackend::Postgres => "json_array_elements(CAST($1 AS json)) AS item(value)",
             _ => "json_each(?) AS item",

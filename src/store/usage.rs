@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use pixgate_entities::usage_records::{Column, Entity, Model};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, prelude::Expr};
 
-use super::{Db, StoreError, sql};
+use super::{
+    Db, StoreError,
+    sql::{self, Column as Field},
+};
 use crate::domain::{
     Micros, SECOND, Timestamp, id,
     pricing::Quantities,

@@ -62,7 +62,8 @@ pub async fn key(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let used = store::usage::sum_cost(&control.db, &caller.account_id, &caller.key.id, 0).await.map_err(crate::control::ControlError::from)?;
+    let used =
+        store::usage::sum_cost(&control.db, &caller.account_id, &caller.key.id, 0).await.map_err(crate::control::ControlError::from)?;
     let key = caller.key;
     let view = KeyView {
         label: format!("{}…{}", key.prefix, key.last4),

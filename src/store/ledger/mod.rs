@@ -15,7 +15,10 @@ use std::borrow::Cow;
 
 use sea_orm::ConnectionTrait;
 
-use super::{Db, StoreError, nodes, sql};
+use super::{
+    Db, StoreError, nodes,
+    sql::{self, Column},
+};
 use crate::domain::{
     Micros, Timestamp,
     ledger::{LedgerError, Slice},

@@ -132,8 +132,8 @@ async fn usage_is_found_by_every_id_and_listed_newest_first() {
         assert_eq!(seconds(usage::Filter { model: Some("a"), ..all }).await, [200, 0]);
         assert_eq!(seconds(usage::Filter { key_id: Some("key_1"), ..usage::Filter::default() }).await, [100, 0]);
         assert_eq!(seconds(usage::Filter { from: Some(NOW + 100 * SECOND), to: Some(NOW + 200 * SECOND), ..all }).await, [100]);
-        assert_eq!(usage::sum_cost(db, "key_1", NOW).await.unwrap(), 20);
-        assert_eq!(usage::sum_cost(db, "key_1", NOW + SECOND).await.unwrap(), 10);
+        assert_eq!(usage::sum_cost(db, ACCOUNT, "key_1", NOW).await.unwrap(), 20);
+        assert_eq!(usage::sum_cost(db, ACCOUNT, "key_1", NOW + SECOND).await.unwrap(), 10);
         let totals = usage::totals(db, ACCOUNT).await.unwrap();
         assert_eq!((totals.calls, totals.cost_micros, totals.input_tokens, totals.output_tokens), (3, 30, 30, 15));
         assert_consistent(db).await;
