@@ -315,7 +315,8 @@ pub struct Directory {
     index: usize,
     parts: Parts,
     own: Arc<OnceLock<Handle<Directory>>>,
-    activating: HashMap<Arc<str>, Vec<Reply<Result<Handle<Account>, Unreachable>>>>,
+    /// Who waits for an account that is being loaded.
+    activating: HashMap<Arc<str>, Vec<Reply<Activated>>>,
     unknown: HashMap<Address, Timestamp>,
 }
 
@@ -412,11 +413,13 @@ impl Service for Directory {
     }
 }
 
+type Activated = Result<Handle<Account>, Unreachable>;
+
 /// Start the account with this locator, or answer with the running one.
 pub struct Activate(pub Arc<str>);
 
 impl Message for Activate {
-    type Reply = Result<Handle<Account>, Unreachable>;
+    type Reply = Activated;
 }
 
 impl Receive<Activate> for Directory {

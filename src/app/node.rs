@@ -6,7 +6,6 @@ use crate::{
     actors::{
         account, catalog,
         catalog::CatalogClient,
-        detached,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
         supervision::{ActorTree, Ctx, Fault, Handle, Message, Receive, Reply, Service, Spec, Vitals, spawn},
@@ -16,7 +15,6 @@ use crate::{
     clock::Clock,
     config::{Durability, Settings, secrets},
     control::{Control, NodeFacts},
-    dialect::tokens,
     domain::{SECOND, Timestamp, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     pipeline::{self, Drain, Pipeline},
     store::{self, Db, seal::Sealer},
@@ -88,8 +86,6 @@ pub struct Shared {
 impl Node {
     /// With `role` [`Role::Maintain`] nothing of a node that runs on the same database is touched.
     pub async fn build(settings: &Settings, clock: Clock, role: Role) -> Result<Self, StartError> {
-        // The token tables take a while to build; the first call should not wait for them.
-        drop(detached::compute(tokens::warm_up));
         let secrets = secrets::load_or_create(&settings.server.data_dir, settings)?;
         let db = open_database(settings).await?;
         db.migrate().await?;

@@ -1,13 +1,23 @@
 //! Our own token count (`o200k_base`), for holds and for answers whose upstream reports no usage. Never for a bill when it does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// Tokens of `text`. Linear in its length also in the worst case; about 25 MB/s, so count long texts off the event loop.
 pub fn count(text: &str) -> u64 {
     bpe_openai::o200k_base().count(text) as u64
 }
 
-/// Loads the tables (some 50 ms), so that the first call does not have to wait for them.
+static LOADED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the tables are in memory. They take some 50 ms to load and 100 MB to keep, so a node without calls does without them.
+pub fn are_loaded() -> bool {
+    LOADED.load(Ordering::Acquire)
+}
+
+/// Loads the tables; away from the event loop, please.
 pub fn warm_up() {
     count("warm");
+    LOADED.store(true, Ordering::Release);
 }
 
 #[cfg(test)]

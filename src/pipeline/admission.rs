@@ -12,7 +12,10 @@ use crate::{
         catalog::ModelEntry,
         detached,
     },
-    dialect::openai::{Endpoint, Request},
+    dialect::{
+        openai::{Endpoint, Request},
+        tokens,
+    },
     domain::{Timestamp, refusal::Refusal},
 };
 
@@ -139,6 +142,10 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
     if !incoming.endpoint.kind_allows(model.model.kind) {
         let message = format!("the model '{}' cannot be called at {}", model.id, incoming.endpoint.path());
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
+    }
+    if !tokens::are_loaded() {
+        // The first call of this process; the others of its thread go on meanwhile.
+        let _ = detached::compute(tokens::warm_up).await;
     }
     let input_tokens = if request.text_bytes() <= COUNT_INLINE_BYTES_MAX {
         request.input_tokens()

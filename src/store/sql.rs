@@ -175,10 +175,16 @@ impl JsonInsert {
             })
             .collect();
         let source = match backend {
-            DbBackend::Postgres => "json_array_elements(CAST($1 AS json)) AS item(value)",
-            _ => "json_each(?) AS item",
+            DbBackend::Postgres => "json_array_elements(CAST($1 AS json)) AS element(value)",
+            _ => "json_each(?)",
         };
-        format!("INSERT INTO {} ({}) SELECT {} FROM {source}", self.table, names.join(", "), values.join(", "))
+        // Materialized, so that SQLite writes each row out once and not once a column.
+        format!(
+            "WITH item(value) AS MATERIALIZED (SELECT value FROM {source}) INSERT INTO {} ({}) SELECT {} FROM item",
+            self.table,
+            names.join(", "),
+            values.join(", ")
+        )
     }
 }
 

@@ -21,6 +21,7 @@ enum Act {
 async fn server(acts: Vec<Act>) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}/v1", listener.local_addr().expect("an address"));
+    #[expect(clippy::disallowed_methods, reason = "the test's own server runs beside the test")]
     let serving = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.expect("a connection");
         let request = read_request(&mut socket).await;
