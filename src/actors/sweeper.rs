@@ -74,8 +74,9 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
     }
     let expired = store::ledger::expire_grants(&parts.db, now, BATCH_MAX).await?;
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
-    if expired + forgotten > 0 {
-        tracing::info!(grants_expired = expired, idempotency_records_deleted = forgotten, "swept");
+    let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
+    if expired + forgotten + signed_out > 0 {
+        tracing::info!(grants_expired = expired, idempotency_records_deleted = forgotten, sessions_deleted = signed_out, "swept");
     }
     Ok(())
 }

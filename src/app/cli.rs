@@ -1,7 +1,7 @@
 //! What people type. Exit codes: 0 ok, 1 failure, 2 bad configuration.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
-use std::{net::TcpListener, path::PathBuf, process::ExitCode};
+use std::{io::Write, net::TcpListener, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -59,7 +59,8 @@ enum AdminCommand {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if matches!(arguments.command, Some(Command::Openapi)) {
-        println!("{}", site::openapi_json());
+        // A reader that has seen enough closes the pipe; that is no failure.
+        let _ = writeln!(std::io::stdout().lock(), "{}", site::openapi_json());
         return ExitCode::SUCCESS;
     }
     let loaded = match config::load(&Sources::of_process(arguments.config)) {
@@ -134,7 +135,10 @@ async fn run(settings: Settings) -> Result<(), StartError> {
     let address = listener.local_addr()?;
     let application = Application::build(settings, listener, Clock::system()).await?;
     if let Some(welcome) = application.welcome() {
-        println!("{welcome}");
+        // Shown once, so it must not be lost to a closed pipe.
+        if writeln!(std::io::stdout().lock(), "{welcome}").is_err() {
+            eprintln!("{welcome}");
+        }
     }
     tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "serving");
     let stopper = application.stopper();

@@ -25,6 +25,8 @@ pub struct ApiError {
     pub limit: Option<LimitKind>,
     pub scope: Option<LimitScope>,
     pub retry_after_ms: Option<u64>,
+    /// False when asking again cannot help.
+    pub retry: bool,
     pub rate: Option<Box<RateState>>,
     /// What is known of the attempt, when an upstream was called.
     pub facts: Option<Box<Facts>>,
@@ -32,7 +34,18 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, limit: None, scope: None, retry_after_ms: None, rate: None, facts: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            param: None,
+            limit: None,
+            scope: None,
+            retry_after_ms: None,
+            retry: true,
+            rate: None,
+            facts: None,
+        }
     }
 
     pub fn invalid(message: impl Into<String>, param: Option<Cow<'static, str>>) -> Self {
@@ -45,6 +58,12 @@ impl ApiError {
 
     pub fn retry_after(mut self, milliseconds: u64) -> Self {
         self.retry_after_ms = Some(milliseconds);
+        self
+    }
+
+    /// Asking again changes nothing.
+    fn never_retry(mut self) -> Self {
+        self.retry = false;
         self
     }
 
@@ -86,7 +105,7 @@ impl ApiError {
             response.insert_header((header::RETRY_AFTER, milliseconds.div_ceil(1_000).max(1).to_string()));
             response.insert_header(("retry-after-ms", milliseconds.to_string()));
         }
-        if matches!(self.status, StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN) {
+        if !self.retry || matches!(self.status, StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN) {
             // Official SDKs obey it: asking again changes nothing.
             response.insert_header(("x-should-retry", "false"));
         }
@@ -133,7 +152,7 @@ impl From<Refusal> for ApiError {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).limited(limit, scope).retry_after(retry_after_ms)
             }
             Refusal::NeverFits { scope, .. } => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).limited(LimitKind::Tpm, scope).retry_after(60_000)
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).limited(LimitKind::Tpm, scope).never_retry()
             }
             Refusal::InsufficientCredits { .. } | Refusal::InDebt { .. } => {
                 Self { scope: Some(LimitScope::Account), ..Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text) }
@@ -224,6 +243,7 @@ impl From<Failure> for ApiError {
             },
             // Its own words may name the operator's key or account.
             (_, Failure::Refused { status, .. }) => error(format!("the upstream failed with status {status}; nothing was charged")),
+            (_, Failure::Connect(_)) => error("the upstream cannot be reached; nothing was charged".to_owned()),
             (_, failure) => error(format!("the upstream failed: {failure}; nothing was charged")),
         }
     }

@@ -17,7 +17,7 @@ pub mod request_id;
 pub mod site;
 pub mod views;
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, http::StatusCode, web};
 
 use self::error::ApiError;
 
@@ -34,7 +34,27 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(site::configure);
 }
 
+/// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
+const METHODS: [(&str, &str); 12] = [
+    ("/v1/chat/completions", "POST"),
+    ("/v1/completions", "POST"),
+    ("/v1/embeddings", "POST"),
+    ("/v1/models", "GET"),
+    ("/v1/key", "GET"),
+    ("/v1/credits", "GET"),
+    ("/v1/usage", "GET"),
+    ("/v1/generation", "GET"),
+    ("/healthz", "GET"),
+    ("/readyz", "GET"),
+    ("/metrics", "GET"),
+    ("/api/v1/me", "GET"),
+];
+
 /// The answer to a path nobody serves.
 pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
+    if let Some((_, methods)) = METHODS.iter().find(|(path, _)| *path == request.path()) {
+        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
+        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message));
+    }
     Err(ApiError::not_found(format!("there is no route {} {}; /docs lists all of them", request.method(), request.path())))
 }

@@ -61,6 +61,14 @@ struct Read {
 }
 
 pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
+    let claim = incoming.idempotency_key.as_ref().map(|key| IdempotencyClaim { key: key.clone(), request_hash: request_hash(&incoming) });
+    if let Some(claim) = &claim {
+        // An answer that was paid for is given again whatever has become of limits, credits or the model.
+        let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
+        if let Some(answer) = replay::earlier(pipeline, &caller.account_id, claim).await? {
+            return Ok(Outcome::Replay(answer));
+        }
+    }
     let started_at = pipeline.clock.now();
     let read = match read(pipeline, &incoming).await {
         Ok(read) => read,
@@ -72,7 +80,6 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
     };
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
     let hold = read.model.prices.worst_case(read.input_tokens, output_tokens, 1);
-    let claim = incoming.idempotency_key.as_ref().map(|key| IdempotencyClaim { key: key.clone(), request_hash: request_hash(&incoming) });
     for _ in 0..ADMITS_MAX {
         let verdict = pipeline
             .accounts

@@ -35,6 +35,7 @@ pub fn presence() -> (Presence, Gone) {
 /// Runs an admitted call to its answer or its release.
 pub async fn perform(pipeline: Rc<Pipeline>, call: Box<Admitted>, gone: Gone) -> Result<Outgoing, CallError> {
     let absent = Cell::new(false);
+    let trace = settlement::Trace::of(&call);
     let work = attempt_all(&pipeline, call, &absent);
     tokio::pin!(work);
     tokio::select! {
@@ -45,7 +46,11 @@ pub async fn perform(pipeline: Rc<Pipeline>, call: Box<Admitted>, gone: Gone) ->
     // The client left before the answer began: what the upstream reports in time is charged, else nothing was delivered.
     match tokio::time::timeout(pipeline.policy.client_gone_drain, work).await {
         Ok(answer) => answer,
-        Err(_) => Err(CallError::Internal("the client left before the answer began".to_owned())),
+        Err(_) => {
+            // Dropping the work released the hold; what is left to do is to remember the call.
+            trace.client_gone(&pipeline);
+            Err(CallError::Internal("the client left before the answer began".to_owned()))
+        }
     }
 }
 

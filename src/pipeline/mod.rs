@@ -132,7 +132,7 @@ impl FailureClass {
     pub fn of(failure: &Failure) -> Self {
         match failure {
             Failure::TimedOut { .. } => Self::TimedOut,
-            Failure::Refused { status: 400 | 404 | 413 | 422, .. } => Self::BadRequest,
+            Failure::Refused { status: 400 | 413 | 422, .. } => Self::BadRequest,
             Failure::Refused { status: 429, .. } => Self::RateLimited,
             _ => Self::Broken,
         }

@@ -6,10 +6,19 @@ use bytes::Bytes;
 
 use super::{Pipeline, admission::Admitted, metering::Metered, replay};
 use crate::{
-    actors::journal::NotDurable,
-    domain::{Timestamp, usage::Outcome, usage::UsageRecord},
+    actors::{catalog::ModelEntry, journal::NotDurable},
+    dialect::openai::Endpoint,
+    domain::{
+        Timestamp,
+        pricing::Quantities,
+        usage::{Outcome, UsageRecord},
+    },
+    store::ledger::Capture,
     telemetry::metrics::Stage,
 };
+
+/// What logs of HTTP servers write for a caller who did not wait.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// How the exchange with upstreams went, for the record.
 #[derive(Debug, Clone)]
@@ -64,6 +73,61 @@ pub fn release(pipeline: &Rc<Pipeline>, call: Box<Admitted>, ending: Ending) {
     held.release(Some(usage));
 }
 
+/// What is known of a call before its upstream answers, for a record when it never does. Cheap, because every call makes one.
+pub struct Trace {
+    id: String,
+    request_id: String,
+    account_id: Arc<str>,
+    key_id: Arc<str>,
+    endpoint: Endpoint,
+    model: Arc<ModelEntry>,
+    streamed: bool,
+    started_at: Timestamp,
+}
+
+impl Trace {
+    pub fn of(call: &Admitted) -> Self {
+        Self {
+            id: call.id.clone(),
+            request_id: call.request_id.clone(),
+            account_id: call.account_id.clone(),
+            key_id: call.key_id.clone(),
+            endpoint: call.endpoint,
+            model: call.model.clone(),
+            streamed: call.streamed,
+            started_at: call.arrived_at,
+        }
+    }
+
+    /// The client left and no answer began in time: nothing is charged, and the operator can see it.
+    pub fn client_gone(self, pipeline: &Pipeline) {
+        let Some(slot) = pipeline.journal.slot() else { return };
+        let usage = UsageRecord {
+            id: self.id,
+            request_id: self.request_id,
+            account_id: self.account_id.to_string(),
+            key_id: self.key_id.to_string(),
+            endpoint: self.endpoint.path().to_owned(),
+            model: self.model.id.to_string(),
+            upstream: String::new(),
+            upstream_model: String::new(),
+            status: CLIENT_CLOSED_REQUEST,
+            outcome: Outcome::ClientGone,
+            error_code: Some("client_gone".to_owned()),
+            streamed: self.streamed,
+            estimated: false,
+            quantities: Quantities::default(),
+            cost_micros: 0,
+            answer_id: None,
+            attempts: 1,
+            started_at: self.started_at,
+            first_byte_at: None,
+            finished_at: pipeline.clock.now(),
+        };
+        pipeline.journal.record(Capture { usage, allocations: Vec::new(), overage: 0, idempotency: None }, slot);
+    }
+}
+
 fn usage(
     pipeline: &Pipeline,
     call: Box<Admitted>,
@@ -97,7 +161,7 @@ fn usage(
 }
 
 fn endpoint(call: &Admitted) -> crate::telemetry::metrics::Endpoint {
-    use crate::{dialect::openai::Endpoint, telemetry::metrics};
+    use crate::telemetry::metrics;
     match call.endpoint {
         Endpoint::ChatCompletions => metrics::Endpoint::ChatCompletions,
         Endpoint::Completions => metrics::Endpoint::Completions,

@@ -66,7 +66,9 @@ const ANSWERS_SEARCHED: i64 = 20_000;
 /// Finds a call of an account by any id its caller may know: ours, the request's, or the one inside the answer (of its newest
 /// [`ANSWERS_SEARCHED`] calls).
 pub async fn get_by_any_id(db: &Db, account_id: &str, id: &str) -> Result<Option<UsageRecord>, StoreError> {
-    let own = Condition::all().add(Column::Id.eq(id));
+    // Answers of the built-in models are named after the call: `chatcmpl-` and the rest of our own id.
+    let named_after = id.rsplit_once('-').map_or_else(|| id.to_owned(), |(_, tail)| format!("req_{tail}"));
+    let own = Condition::any().add(Column::Id.eq(id)).add(Column::Id.eq(named_after));
     // As the partial index has it.
     let request = Condition::all().add(Column::RequestId.eq(id)).add(Expr::col(Column::RequestId).ne(Expr::col(Column::Id)));
     db.within(async {

@@ -34,6 +34,8 @@ pub(super) struct Credits {
     waiting: VecDeque<(Admit, AdmitReply)>,
     /// What the ledger still has beyond the purse, as last heard, and when.
     left: Option<(Micros, Timestamp)>,
+    /// What the account owes, as last heard.
+    debt: Micros,
     horizon: Duration,
     spent: Micros,
     spent_since: Timestamp,
@@ -49,6 +51,7 @@ impl Credits {
             acquiring: false,
             waiting: VecDeque::new(),
             left: None,
+            debt: 0,
             horizon,
             spent: 0,
             spent_since: now,
@@ -157,7 +160,10 @@ impl Account {
         }
         let missing = message.hold - self.credits.purse.drawable(now).min(message.hold);
         if let Some(left) = self.credits.is_exhausted(missing, now).filter(|_| !self.credits.acquiring) {
-            let refusal = Refusal::InsufficientCredits { needed: message.hold, available: self.credits.purse.drawable(now) + left };
+            let refusal = match self.credits.debt {
+                0 => Refusal::InsufficientCredits { needed: message.hold, available: self.credits.purse.drawable(now) + left },
+                debt => Refusal::InDebt { debt },
+            };
             self.reject(message, reply, refusal);
             return;
         }
@@ -234,10 +240,12 @@ impl Account {
             }
             Err(AcquireError::Refused(LeaseRefused::Credits(LedgerError::InDebt { debt }))) => {
                 self.credits.left = Some((0, now));
+                self.credits.debt = debt;
                 self.refuse_waiting(|_, _| Refusal::InDebt { debt });
             }
             Err(AcquireError::Refused(LeaseRefused::Credits(LedgerError::Insufficient { available, .. }))) => {
                 self.credits.left = Some((available, now));
+                self.credits.debt = 0;
                 let purse = self.credits.purse.drawable(now);
                 // The first call does not fit; later ones may be smaller.
                 self.refuse_first(|message| Refusal::InsufficientCredits { needed: message.hold, available: purse + available });
@@ -271,7 +279,7 @@ impl Account {
     }
 
     /// Refuses a call that had passed the other checks.
-    fn reject(&mut self, message: Admit, reply: AdmitReply, refusal: Refusal) {
+    pub(super) fn reject(&mut self, message: Admit, reply: AdmitReply, refusal: Refusal) {
         let now = self.parts.clock.now();
         self.uncheck(&message, now);
         self.end_claim(&message);

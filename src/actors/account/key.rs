@@ -53,8 +53,12 @@ impl Key {
     /// Takes over a changed record; limiters whose limits stayed keep their state, and so does what calls hold of the budget.
     pub fn adopt(&mut self, record: ApiKey, history: &History, clock: &Clock) {
         self.limiters.adopt(record.limits, clock);
-        self.budget_since = record.budget.map_or(0, |budget| budget.period.started_at(clock.now()));
-        self.budget_spent = history.spent;
+        let period = |record: &ApiKey| record.budget.map(|budget| budget.period);
+        // What is counted here is newer than what the store knows, unless it was counted for another period.
+        if period(&record) != period(&self.record) {
+            self.budget_since = record.budget.map_or(0, |budget| budget.period.started_at(clock.now()));
+            self.budget_spent = history.spent;
+        }
         self.record = record;
     }
 
@@ -76,21 +80,20 @@ impl Key {
 
     /// Sets `amount` of the budget aside.
     pub fn hold_budget(&mut self, amount: Micros, now: Timestamp) -> Result<(), Refusal> {
-        let Some(budget) = self.record.budget else { return Ok(()) };
         self.roll_budget(now);
-        let left = (budget.micros - self.budget_spent - self.budget_held).max(0);
-        if amount > left || left == 0 {
-            return Err(Refusal::BudgetExhausted { needed: amount, left, budget: budget.micros, period: budget.period.as_str() });
+        if let Some(budget) = self.record.budget {
+            let left = (budget.micros - self.budget_spent - self.budget_held).max(0);
+            if amount > left || left == 0 {
+                return Err(Refusal::BudgetExhausted { needed: amount, left, budget: budget.micros, period: budget.period.as_str() });
+            }
         }
+        // Counted without a budget, too: one may be set while the call runs.
         self.budget_held += amount;
         Ok(())
     }
 
     /// Turns what was held into what was spent. A call counts in the period it ends in.
     pub fn settle_budget(&mut self, held: Micros, spent: Micros, now: Timestamp) {
-        if self.record.budget.is_none() {
-            return;
-        }
         self.roll_budget(now);
         self.budget_held = (self.budget_held - held).max(0);
         self.budget_spent += spent;

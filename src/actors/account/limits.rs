@@ -169,11 +169,12 @@ impl Limiters {
     pub fn count_request(&mut self, clock: &Clock) -> Result<(), Refusal> {
         let refused =
             |limit, scope, value: u32, retry_after_ms| Refusal::RateLimited { limit, scope, value: u64::from(value), retry_after_ms };
-        if let Some(per_day) = &mut self.per_day {
-            per_day.check(clock).map_err(|wait| refused(LimitKind::Rpd, self.scope, per_day.max, wait))?;
-        }
+        // The minute first: who retries too soon must not use up the day.
         if let Some(per_minute) = &mut self.per_minute {
             per_minute.check(clock).map_err(|wait| refused(LimitKind::Rpm, self.scope, per_minute.max, wait))?;
+        }
+        if let Some(per_day) = &mut self.per_day {
+            per_day.check(clock).map_err(|wait| refused(LimitKind::Rpd, self.scope, per_day.max, wait))?;
         }
         Ok(())
     }

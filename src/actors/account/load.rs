@@ -21,6 +21,8 @@ use crate::{
 
 /// The use of a key is written at most this often.
 const NOTE_USE_EVERY: Duration = Duration::from_secs(60);
+/// Rotations that a budget is followed through.
+const ROTATIONS_MAX: usize = 100;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a fresh incarnation waits for rows of its predecessor.
 const BARRIER_DEADLINE: Duration = Duration::from_secs(5);
@@ -51,12 +53,16 @@ impl Account {
             let now = parts.clock.now();
             let since_yesterday = now - micros(DAY);
             let record = store::accounts::get(&parts.db, &account_id).await?;
+            let records = store::keys::list_by_account(&parts.db, &account_id).await?;
             let mut keys = Vec::new();
-            for key in store::keys::list_by_account(&parts.db, &account_id).await? {
-                let spent = match key.budget {
-                    Some(budget) => store::usage::sum_cost(&parts.db, &account_id, &key.id, budget.period.started_at(now)).await?,
-                    None => 0,
-                };
+            for key in records.clone() {
+                let mut spent = 0;
+                if let Some(budget) = key.budget {
+                    // A rotated key goes on with the budget of those it replaced.
+                    for id in replaced(&key, &records) {
+                        spent += store::usage::sum_cost(&parts.db, &account_id, id, budget.period.started_at(now)).await?;
+                    }
+                }
                 let requests_today = match key.limits.rpd {
                     Some(_) => store::usage::count(&parts.db, &account_id, Some(&key.id), since_yesterday).await?,
                     None => 0,
@@ -129,6 +135,13 @@ impl Account {
             self.parts.journal.key_used(&key.record.id, now);
         }
     }
+}
+
+/// The key's id and those of the keys it replaced.
+fn replaced<'a>(key: &'a ApiKey, all: &'a [ApiKey]) -> impl Iterator<Item = &'a str> {
+    std::iter::successors(Some(key), |key| all.iter().find(|other| Some(&other.id) == key.rotated_from.as_ref()))
+        .take(ROTATIONS_MAX)
+        .map(|key| key.id.as_str())
 }
 
 fn clamp(count: u64) -> u32 {

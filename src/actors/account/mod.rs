@@ -147,16 +147,22 @@ impl Account {
         });
         if counted.is_err() {
             key.settle_budget(message.hold, 0, now);
+            return counted;
         }
-        counted
+        // From here on it counts as running, also while it waits for a lease.
+        key.limiters.enter();
+        loaded.limiters.enter();
+        Ok(())
     }
 
     /// Undoes [`Self::check`] for a call that got no credits.
     fn uncheck(&mut self, message: &Admit, now: Timestamp) {
         let Some(loaded) = &mut self.loaded else { return };
         loaded.limiters.give_back_tokens(message.tokens);
+        loaded.limiters.leave();
         if let Ok(key) = find_key(&mut loaded.keys, &message.credentials.digest) {
             key.limiters.give_back_tokens(message.tokens);
+            key.limiters.leave();
             key.settle_budget(message.hold, 0, now);
         }
     }
@@ -170,11 +176,15 @@ impl Account {
         ctx: &mut Ctx<Self>,
     ) {
         let now = self.parts.clock.now();
-        let Some(loaded) = &mut self.loaded else { return };
-        let Ok(key) = find_key(&mut loaded.keys, &message.credentials.digest) else { return };
-        key.limiters.enter();
-        loaded.limiters.enter();
-        let account_rate = loaded.limiters.rate_state(RateState::default(), now);
+        let digest = message.credentials.digest;
+        let known = self.loaded.as_mut().and_then(|loaded| find_key(&mut loaded.keys, &digest).ok().map(|key| (&mut loaded.limiters, key)));
+        let Some((limiters, key)) = known else {
+            // The key or the account went away while the call waited for its lease.
+            self.credits.returned(allocations, 0);
+            self.reject(message, reply, UNKNOWN_KEY);
+            return;
+        };
+        let account_rate = limiters.rate_state(RateState::default(), now);
         let rate = key.limiters.rate_state(account_rate, now);
         let key_id: Arc<str> = key.id.clone();
         let number = self.next_number;
@@ -289,10 +299,11 @@ impl Account {
 const STORE_AWAY: Refusal =
     Refusal::Overloaded { what: "the account cannot be loaded because the database is out of reach", retry_after_ms: 1_000 };
 
+const UNKNOWN_KEY: Refusal = Refusal::InvalidKey("this API key is not known; check it for typos or create a new one");
+
 fn find_key<'a>(keys: &'a mut HashMap<Digest, Key>, digest: &Digest) -> Result<&'a mut Key, Refusal> {
-    const UNKNOWN: Refusal = Refusal::InvalidKey("this API key is not known; check it for typos or create a new one");
-    let key = keys.get_mut(digest).ok_or(UNKNOWN)?;
-    if bool::from(key.record.digest.ct_eq(digest)) { Ok(key) } else { Err(UNKNOWN) }
+    let key = keys.get_mut(digest).ok_or(UNKNOWN_KEY)?;
+    if bool::from(key.record.digest.ct_eq(digest)) { Ok(key) } else { Err(UNKNOWN_KEY) }
 }
 
 fn check_account(account: &Record, verified_required: bool) -> Result<(), Refusal> {

@@ -142,7 +142,7 @@ pub async fn usage(
 
 #[derive(Debug, Deserialize)]
 pub struct GenerationQuery {
-    id: String,
+    id: Option<String>,
 }
 
 /// One call of the caller's account
@@ -159,8 +159,9 @@ pub async fn generation(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let found =
-        store::usage::get_by_any_id(&control.db, &caller.account_id, &query.id).await.map_err(crate::control::ControlError::from)?;
+    let missing = || ApiError::invalid("id is required: the id of an answer or of a request", Some("id".into()));
+    let id = query.id.as_deref().ok_or_else(missing)?;
+    let found = store::usage::get_by_any_id(&control.db, &caller.account_id, id).await.map_err(crate::control::ControlError::from)?;
     match found {
         Some(record) => Ok(HttpResponse::Ok().json(Data { data: Generation::of(record)? })),
         None => Err(ApiError::not_found("no call of this account has that id; it appears within a second after its end")),

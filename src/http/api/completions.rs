@@ -25,6 +25,8 @@ use crate::{
     pipeline::{self, Incoming, Outgoing, Pipeline, Relay},
 };
 
+const EVENT_STREAM: &str = "text/event-stream";
+
 /// What a paid route works with.
 type Parts = (web::Data<Rc<Pipeline>>, web::Data<CallerReader>, web::Data<Clock>, web::Data<BodyLimits>);
 
@@ -101,6 +103,9 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
             if let Ok(value) = HeaderValue::from_str(&content_type) {
                 response.headers_mut().insert(CONTENT_TYPE, value);
             }
+            if content_type == EVENT_STREAM {
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            }
             headers::insert_facts(response.headers_mut(), &facts);
             response
         }
@@ -112,7 +117,7 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
                 );
             let mut response = HttpResponse::Ok().streaming(chunks);
             let map = response.headers_mut();
-            map.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            map.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
             map.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // Proxies that buffer would turn a stream into a wait.
             map.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));

@@ -32,6 +32,9 @@ pub struct ModelList {
     /// Always `list`.
     pub object: &'static str,
     pub data: Vec<ModelView>,
+    /// Always false: the list is whole.
+    pub has_more: bool,
+    pub next_cursor: Option<String>,
 }
 
 fn view(entry: &ModelEntry) -> ModelView {
@@ -60,7 +63,7 @@ pub async fn list(
     let caller = caller(&request, &pipeline, &reader).await?;
     let snapshot = pipeline.catalog.snapshot();
     let data = snapshot.models().into_iter().filter(|entry| caller.key.allows_model(&entry.id)).map(|entry| view(entry)).collect();
-    Ok(HttpResponse::Ok().json(ModelList { object: "list", data }))
+    Ok(HttpResponse::Ok().json(ModelList { object: "list", data, has_more: false, next_cursor: None }))
 }
 
 /// One model
