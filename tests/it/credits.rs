@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::{Answer, Caller, error_of},
-    upstream::Reply,
+    client::{Answer, Caller, error_of, until},
+    upstream::{Gate, Reply},
     world::{CREDITS, MODEL, UPSTREAM_MODEL, World, flat_model, price},
 };
 
@@ -218,5 +218,23 @@ async fn the_ledger_lists_what_happened() {
     let amounts: Vec<i64> = entries.iter().map(|entry| entry["amount_micros"].as_i64().expect("amount_micros")).collect();
     assert!(amounts.contains(&CREDITS), "the grant: {entries:?}");
     assert!(amounts.iter().any(|amount| amount.abs() == price(100, 50)), "the capture: {entries:?}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_running_call_that_costs_nothing_is_no_difference_in_the_ledger() {
+    let world = World::with(|settings| settings.ledger.hold_journal_after_ms = 0).await;
+    world.app.admin.create_model(&flat_model("test/free", "free", 0)).await;
+    let gate = Gate::closed();
+    world.upstream.next("free", [Reply::chat("Hello", 10, 5).after(&gate)]);
+    let caller = world.caller.clone();
+    let call = tokio::spawn(async move { caller.chat("test/free", "Hi").await });
+    until("the call runs", || world.upstream.count("free") == 1).await;
+    for _ in 0..10 {
+        let check = world.app.admin.caller.get("/admin/v1/ledger/check").await.expect(200);
+        assert_eq!(check["differences"], json!([]));
+    }
+    gate.open();
+    call.await.unwrap().expect(200);
     world.finish().await;
 }

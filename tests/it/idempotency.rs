@@ -141,3 +141,22 @@ async fn an_unusable_key_is_400() {
     answer.refused(400, "invalid_request");
     world.finish().await;
 }
+
+#[tokio::test]
+async fn an_answer_that_was_paid_for_is_replayed_whatever_became_of_credits_and_model() {
+    let mut world = World::new().await;
+    let (account, caller) = world.another("poor", 1_000).await;
+    let first = caller.post_with(PATH, &KEY, &chat(MODEL, "Hi")).await;
+    first.expect(200);
+    world.app.restart().await;
+    while caller.chat(MODEL, "spend the rest").await.status == 200 {}
+    let again = caller.post_with(PATH, &KEY, &chat(MODEL, "Hi")).await;
+    again.expect(200);
+    assert_eq!(again.text, first.text);
+    let gone = world.app.admin.caller.delete(&format!("/admin/v1/models/{}", crate::support::client::encode(MODEL))).await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(caller.post_with(PATH, &KEY, &chat(MODEL, "Hi")).await.text, first.text);
+    world.app.admin.patch_account(&account, &json!({"status": "suspended"})).await;
+    assert_eq!(caller.post_with(PATH, &KEY, &chat(MODEL, "Hi")).await.status, 403, "only who may call gets it");
+    world.finish().await;
+}

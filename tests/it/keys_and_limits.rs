@@ -355,3 +355,55 @@ async fn a_changed_limit_acts_on_the_very_next_call() {
     caller.chat(MODEL, "Hi").await.expect(200);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn calls_that_wait_for_a_lease_count_as_running() {
+    let world = World::new().await;
+    let (account, _) = world.another("cold", CREDITS).await;
+    let caller = world.app.admin.caller_of(&account, &json!({"limits": {"concurrency": 1}})).await;
+    let gate = Gate::closed();
+    world.upstream.next(UPSTREAM_MODEL, (0..8).map(|_| Reply::chat("Hello", 10, 5).after(&gate)));
+    let calls: Vec<_> = (0..8).map(|_| running(&caller)).collect();
+    until("one call runs", || world.upstream.count(UPSTREAM_MODEL) == 1).await;
+    gate.open();
+    let mut served = 0;
+    for call in calls {
+        served += i32::from(call.await.unwrap().status == 200);
+    }
+    // Another may come in when the first has ended; never two at a time, which the count above would have shown.
+    assert!((1..8).contains(&served), "{served}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn retries_against_the_minute_limit_do_not_use_up_the_day() {
+    let world = World::manual(|_| {}).await;
+    let caller = keyed(&world, json!({"limits": {"rpm": 1, "rpd": 3}})).await;
+    caller.chat(MODEL, "1").await.expect(200);
+    for _ in 0..5 {
+        limited(&caller.chat(MODEL, "2").await, "rpm", "key");
+    }
+    world.app.advance(Duration::from_secs(61));
+    caller.chat(MODEL, "3").await.expect(200);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_budget_that_is_lifted_during_a_call_comes_back_whole() {
+    let world = World::new().await;
+    let key = world.app.admin.create_key(&world.account, &json!({"budget": {"micros": 100_000, "period": "total"}})).await;
+    let caller = world.caller.with_key(&key.key);
+    let path = format!("/admin/v1/keys/{}", key.id);
+    let gate = Gate::closed();
+    world.upstream.next(UPSTREAM_MODEL, [Reply::chat("Hello", 10, 5).after(&gate)]);
+    let call = running(&caller);
+    until("the call runs", || world.upstream.count(UPSTREAM_MODEL) == 1).await;
+    world.app.admin.caller.patch(&path, &json!({"budget": null})).await.expect(200);
+    gate.open();
+    call.await.unwrap().expect(200);
+    world.app.admin.caller.patch(&path, &json!({"budget": {"micros": 100_000, "period": "total"}})).await.expect(200);
+    let left = caller.get("/v1/key").await.expect(200)["data"]["limit_remaining"].to_string();
+    let expected = 100_000 - price(10, 5);
+    assert_eq!(left.trim_start_matches("0.").trim_end_matches('0'), format!("{expected:06}").trim_end_matches('0'));
+    world.finish().await;
+}
