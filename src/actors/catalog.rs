@@ -69,10 +69,6 @@ impl Snapshot {
         models.sort_by(|left, right| left.id.cmp(&right.id));
         models
     }
-
-    pub fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
-        self.upstreams.get(upstream).map(|(_, gate)| gate)
-    }
 }
 
 /// Reads the snapshot from every thread, and has it renewed.

@@ -71,12 +71,6 @@ impl Gate {
         }
     }
 
-    /// Calls that run now, when they are counted.
-    pub fn in_use(&self) -> Option<usize> {
-        let permits = self.permits.as_ref()?;
-        Some(self.max_concurrency.unwrap_or(0) as usize - permits.available_permits().min(self.max_concurrency.unwrap_or(0) as usize))
-    }
-
     pub fn succeeded(&self) {
         if self.suspect.load(Ordering::Relaxed) {
             self.actor.give_back(Verdict::Succeeded);

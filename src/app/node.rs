@@ -8,7 +8,7 @@ use crate::{
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
-        supervision::{ActorTree, Ctx, Fault, Handle, Message, Receive, Reply, Service, Spec, Vitals, spawn},
+        supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
     },
     app::StartError,
@@ -39,18 +39,6 @@ struct Root;
 
 impl Service for Root {
     const KIND: &'static str = "node";
-}
-
-struct Nothing;
-
-impl Message for Nothing {
-    type Reply = ();
-}
-
-impl Receive<Nothing> for Root {
-    fn receive(&mut self, _: Nothing, _: Reply<()>, _: &mut Ctx<Self>) -> Result<(), Fault> {
-        Ok(())
-    }
 }
 
 /// Everything that lives once per node. Worker threads make their own pipelines and directories from it.

@@ -1,7 +1,10 @@
 //! Usage records for operators.
 
 use super::{Control, ControlError, Page, PageRequest, accounts};
-use crate::{domain::Timestamp, store};
+use crate::{
+    domain::{Micros, Timestamp},
+    store,
+};
 
 pub use crate::domain::usage::UsageRecord;
 
@@ -41,4 +44,14 @@ pub async fn list_of_account(
 ) -> Result<Page<UsageRecord>, ControlError> {
     let account = accounts::get(control, account_id).await?;
     list(control, &UsageFilter { account_id: Some(account.id), ..filter }, page).await
+}
+
+/// A call of an account by any id its caller may know.
+pub async fn find(control: &Control, account_id: &str, id: &str) -> Result<Option<UsageRecord>, ControlError> {
+    Ok(store::usage::get_by_any_id(&control.db, account_id, id).await?)
+}
+
+/// What a key has cost over its whole life, in micros.
+pub async fn spent_by_key(control: &Control, account_id: &str, key_id: &str) -> Result<Micros, ControlError> {
+    Ok(store::usage::sum_cost(&control.db, account_id, key_id, 0).await?)
 }

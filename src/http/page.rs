@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
+use crate::control;
 
-const LIMIT_DEFAULT: u64 = 50;
-const LIMIT_MAX: u64 = 200;
+const LIMIT_DEFAULT: usize = 50;
+const LIMIT_MAX: usize = 200;
 
 /// The part of a query that every list has. Numbers arrive as text because other parameters are flattened beside them.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -19,16 +20,17 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    pub fn limit(&self) -> Result<u64, ApiError> {
+    /// What is asked for, or which part of it makes no sense.
+    pub fn request(&self) -> Result<control::PageRequest, ApiError> {
+        Ok(control::PageRequest { limit: self.limit()?, cursor: self.cursor.clone().filter(|cursor| !cursor.is_empty()) })
+    }
+
+    fn limit(&self) -> Result<usize, ApiError> {
         let Some(text) = &self.limit else { return Ok(LIMIT_DEFAULT) };
-        match text.parse::<u64>() {
+        match text.parse::<usize>() {
             Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
             _ => Err(ApiError::invalid(format!("limit must be a whole number from 1 to {LIMIT_MAX}"), Some("limit".into()))),
         }
-    }
-
-    pub fn cursor(&self) -> Option<&str> {
-        self.cursor.as_deref().filter(|cursor| !cursor.is_empty())
     }
 }
 
@@ -41,16 +43,11 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Of rows that were asked for one more than `limit`.
-    pub fn of(mut rows: Vec<T>, limit: u64, cursor: impl Fn(&T) -> String) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let next_cursor = if has_more { rows.last().map(cursor) } else { None };
-        Self { data: rows, has_more, next_cursor }
-    }
-
-    pub fn map<U>(self, each: impl Fn(T) -> U) -> Page<U> {
-        Page { data: self.data.into_iter().map(each).collect(), has_more: self.has_more, next_cursor: self.next_cursor }
+    /// Shows the items of a page one by one.
+    pub fn of<I>(page: control::Page<I>) -> Self
+    where
+        T: From<I>,
+    {
+        Self { data: page.items.into_iter().map(T::from).collect(), has_more: page.next.is_some(), next_cursor: page.next }
     }
 }

@@ -180,7 +180,7 @@ async fn count_elsewhere(endpoint: Endpoint, body: Bytes) -> Result<u64, Refusal
 }
 
 fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Request<'_>, Refusal> {
-    Request::parse(endpoint, body).map_err(|invalid| Refusal::Invalid { message: invalid.message, param: invalid.param.map(str::to_owned) })
+    Ok(Request::parse(endpoint, body)?)
 }
 
 /// A caller's text as it may stand in our own: bounded, and without control characters.

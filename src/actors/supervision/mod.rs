@@ -142,7 +142,7 @@ pub fn spawn<S: Service>(tree: &ActorTree, mut spec: Spec<S>) -> Handle<S> {
         Err(panic) => (None, Some(Fault(panic_message(&*panic)))),
     };
     let link = Rc::new(Link::default());
-    let supervised = Supervised { service, factory: spec.factory, link: link.clone(), vitals: vitals.clone() };
+    let supervised = Supervised { service, factory: spec.factory, link: link.clone() };
     let mut driver = Driver {
         life: Some(ctx.into_future(supervised)),
         link,
@@ -168,7 +168,6 @@ pub struct Supervised<S> {
     service: Option<S>,
     factory: Box<dyn FnMut() -> S>,
     link: Rc<Link>,
-    vitals: Arc<Vitals>,
 }
 
 /// What an incarnation and its driver share; actix keeps the actor itself out of the driver's reach.
@@ -191,10 +190,6 @@ impl<S: Service> Supervised<S> {
     /// The actor itself, for futures and timers that run in its context. `None` only between two incarnations.
     pub fn service(&mut self) -> Option<&mut S> {
         if self.link.buried.get() { None } else { self.service.as_mut() }
-    }
-
-    pub fn vitals(&self) -> &Arc<Vitals> {
-        &self.vitals
     }
 }
 

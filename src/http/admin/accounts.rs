@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 
 use super::{
     extract::{Admin, Json, Query},
-    list, only, page_request,
+    list, only,
     views::AccountView,
 };
 use crate::{
@@ -50,7 +50,7 @@ pub struct AccountsQuery {
 #[utoipa::path(get, path = "/admin/v1/accounts", tag = "Admin: accounts", security(("key" = ["admin"])), params(AccountsQuery, PageQuery),
     responses((status = 200, body = Page<AccountView>)))]
 pub async fn list_accounts(admin: Admin, Query(query): Query<AccountsQuery>) -> Result<HttpResponse, ApiError> {
-    let page = accounts::list(&admin.control, query.q.as_deref(), &page_request(&query.page)?).await?;
+    let page = accounts::list(&admin.control, query.q.as_deref(), &query.page.request()?).await?;
     Ok(list::<_, AccountView>(page))
 }
 

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 
 use super::{
     extract::{Admin, Json, Query},
-    list, only, page_request,
+    list, only,
     views::{CatalogModelView, UpstreamView},
 };
 use crate::{
@@ -50,7 +50,7 @@ pub async fn create_upstream(admin: Admin, Json(new): Json<NewUpstream>) -> Resu
 #[utoipa::path(get, path = "/admin/v1/upstreams", tag = "Admin: catalogue", security(("key" = ["admin"])), params(PageQuery),
     responses((status = 200, body = Page<UpstreamView>)))]
 pub async fn list_upstreams(admin: Admin, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
-    Ok(list::<_, UpstreamView>(catalog::list_upstreams(&admin.control, &page_request(&query)?).await?))
+    Ok(list::<_, UpstreamView>(catalog::list_upstreams(&admin.control, &query.request()?).await?))
 }
 
 /// One upstream
@@ -108,7 +108,7 @@ pub async fn create_model(admin: Admin, Json(new): Json<NewModel>) -> Result<Htt
 #[utoipa::path(get, path = "/admin/v1/models", tag = "Admin: catalogue", security(("key" = ["admin"])), params(PageQuery),
     responses((status = 200, body = Page<CatalogModelView>)))]
 pub async fn list_models(admin: Admin, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
-    Ok(list::<_, CatalogModelView>(catalog::list_models(&admin.control, &page_request(&query)?).await?))
+    Ok(list::<_, CatalogModelView>(catalog::list_models(&admin.control, &query.request()?).await?))
 }
 
 /// One model

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{
     extract::{Admin, Json, Query},
-    list, only, page_request,
+    list, only,
     views::{GrantStateView, GrantView, LedgerCheckView, LedgerEntryView, RevocationView},
 };
 use crate::{
@@ -64,7 +64,7 @@ pub async fn create_grant(
     params(("id" = String, Path, description = "`acc_…`"), PageQuery),
     responses((status = 200, body = Page<GrantStateView>), (status = 404, description = "`not_found`")))]
 pub async fn list_grants(admin: Admin, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
-    Ok(list::<_, GrantStateView>(credits::grants(&admin.control, &id, &page_request(&query)?).await?))
+    Ok(list::<_, GrantStateView>(credits::grants(&admin.control, &id, &query.request()?).await?))
 }
 
 /// Take a grant back
@@ -97,7 +97,7 @@ pub async fn get_balance(admin: Admin, id: web::Path<String>) -> Result<HttpResp
     params(("id" = String, Path, description = "`acc_…`"), PageQuery),
     responses((status = 200, body = Page<LedgerEntryView>), (status = 404, description = "`not_found`")))]
 pub async fn list_ledger(admin: Admin, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
-    Ok(list::<_, LedgerEntryView>(credits::entries(&admin.control, &id, &page_request(&query)?).await?))
+    Ok(list::<_, LedgerEntryView>(credits::entries(&admin.control, &id, &query.request()?).await?))
 }
 
 /// Check all ledgers

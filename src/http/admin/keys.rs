@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use super::{
     extract::{Admin, Json, Query},
-    list, only, page_request,
+    list, only,
     views::{ApiKeyView, CreatedKeyView},
 };
 use crate::{
@@ -53,7 +53,7 @@ pub async fn create_key(admin: Admin, id: web::Path<String>, Json(new): Json<New
     params(("id" = String, Path, description = "`acc_…`"), PageQuery),
     responses((status = 200, body = Page<ApiKeyView>), (status = 404, description = "`not_found`")))]
 pub async fn list_keys_of(admin: Admin, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
-    Ok(list::<_, ApiKeyView>(keys::list(&admin.control, Some(&id), &page_request(&query)?).await?))
+    Ok(list::<_, ApiKeyView>(keys::list(&admin.control, Some(&id), &query.request()?).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -72,7 +72,7 @@ pub struct KeysQuery {
 #[utoipa::path(get, path = "/admin/v1/keys", tag = "Admin: keys", security(("key" = ["admin"])), params(KeysQuery, PageQuery),
     responses((status = 200, body = Page<ApiKeyView>), (status = 404, description = "`not_found`")))]
 pub async fn list_keys(admin: Admin, Query(query): Query<KeysQuery>) -> Result<HttpResponse, ApiError> {
-    let page = keys::list(&admin.control, query.account_id.as_deref(), &page_request(&query.page)?).await?;
+    let page = keys::list(&admin.control, query.account_id.as_deref(), &query.page.request()?).await?;
     Ok(list::<_, ApiKeyView>(page))
 }
 

@@ -20,11 +20,7 @@ use actix_web::{
     web,
 };
 
-use super::{
-    error::ApiError,
-    page::{Page, PageQuery},
-    request_id,
-};
+use super::{error::ApiError, page::Page, request_id};
 use crate::control;
 
 pub fn configure(routes: &mut web::ServiceConfig) {
@@ -48,12 +44,6 @@ pub(super) fn only(methods: &'static str) -> Route {
     })
 }
 
-fn page_request(query: &PageQuery) -> Result<control::PageRequest, ApiError> {
-    let limit = usize::try_from(query.limit()?).map_err(|error| ApiError::invalid(error.to_string(), Some("limit".into())))?;
-    Ok(control::PageRequest { limit, cursor: query.cursor().map(str::to_owned) })
-}
-
 fn list<T, V: From<T> + serde::Serialize>(page: control::Page<T>) -> HttpResponse {
-    let data: Vec<V> = page.items.into_iter().map(V::from).collect();
-    HttpResponse::Ok().json(Page { data, has_more: page.next.is_some(), next_cursor: page.next })
+    HttpResponse::Ok().json(Page::<V>::of(page))
 }

@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 
 use super::{
     extract::{Admin, Query},
-    list, only, page_request,
+    list, only,
     views::AuditView,
 };
 use crate::{
@@ -76,7 +76,7 @@ pub struct AllUsageQuery {
     responses((status = 200, body = Page<UsageView>)))]
 pub async fn list_usage(admin: Admin, Query(query): Query<AllUsageQuery>) -> Result<HttpResponse, ApiError> {
     let filter = UsageFilter { account_id: query.account_id.clone(), ..query.usage.filter() };
-    Ok(list::<_, UsageView>(usage::list(&admin.control, &filter, &page_request(&query.usage.page)?).await?))
+    Ok(list::<_, UsageView>(usage::list(&admin.control, &filter, &query.usage.page.request()?).await?))
 }
 
 /// List the calls of an account
@@ -86,7 +86,7 @@ pub async fn list_usage(admin: Admin, Query(query): Query<AllUsageQuery>) -> Res
     params(("id" = String, Path, description = "`acc_…`"), UsageQuery, PageQuery),
     responses((status = 200, body = Page<UsageView>), (status = 404, description = "`not_found`")))]
 pub async fn list_usage_of(admin: Admin, id: web::Path<String>, Query(query): Query<UsageQuery>) -> Result<HttpResponse, ApiError> {
-    let page = usage::list_of_account(&admin.control, &id, query.filter(), &page_request(&query.page)?).await?;
+    let page = usage::list_of_account(&admin.control, &id, query.filter(), &query.page.request()?).await?;
     Ok(list::<_, UsageView>(page))
 }
 
@@ -106,5 +106,5 @@ pub struct AuditQuery {
 #[utoipa::path(get, path = "/admin/v1/audit", tag = "Admin: usage", security(("key" = ["admin"])), params(AuditQuery, PageQuery),
     responses((status = 200, body = Page<AuditView>)))]
 pub async fn list_audit(admin: Admin, Query(query): Query<AuditQuery>) -> Result<HttpResponse, ApiError> {
-    Ok(list::<_, AuditView>(audit::list(&admin.control, query.subject.as_deref(), &page_request(&query.page)?).await?))
+    Ok(list::<_, AuditView>(audit::list(&admin.control, query.subject.as_deref(), &query.page.request()?).await?))
 }

@@ -18,7 +18,6 @@ use crate::{
         views::{UsageView, rfc3339},
     },
     pipeline::Pipeline,
-    store,
 };
 
 /// Decimal credits as a JSON number, without going through a float.
@@ -62,8 +61,7 @@ pub async fn key(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let used =
-        store::usage::sum_cost(&control.db, &caller.account_id, &caller.key.id, 0).await.map_err(crate::control::ControlError::from)?;
+    let used = control::usage::spent_by_key(&control, &caller.account_id, &caller.key.id).await?;
     let key = caller.key;
     let view = KeyView {
         label: format!("{}…{}", key.prefix, key.last4),
@@ -127,17 +125,15 @@ pub async fn usage(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let limit = query.page.limit()?;
-    let filter = store::usage::Filter {
-        account_id: Some(&caller.account_id),
-        key_id: query.key_id.as_deref(),
-        model: query.model.as_deref(),
-        after: query.page.cursor(),
-        limit: limit + 1,
-        ..store::usage::Filter::default()
+    let filter = control::usage::UsageFilter {
+        account_id: Some(caller.account_id),
+        key_id: query.key_id.clone(),
+        model: query.model.clone(),
+        from: None,
+        to: None,
     };
-    let records = store::usage::list(&control.db, &filter).await.map_err(crate::control::ControlError::from)?;
-    Ok(HttpResponse::Ok().json(Page::of(records, limit, |record| record.id.clone()).map(UsageView::from)))
+    let page = control::usage::list(&control, &filter, &query.page.request()?).await?;
+    Ok(HttpResponse::Ok().json(Page::<UsageView>::of(page)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,7 +157,7 @@ pub async fn generation(
     let caller = caller(&request, &pipeline, &reader).await?;
     let missing = || ApiError::invalid("id is required: the id of an answer or of a request", Some("id".into()));
     let id = query.id.as_deref().ok_or_else(missing)?;
-    let found = store::usage::get_by_any_id(&control.db, &caller.account_id, id).await.map_err(crate::control::ControlError::from)?;
+    let found = control::usage::find(&control, &caller.account_id, id).await?;
     match found {
         Some(record) => Ok(HttpResponse::Ok().json(Data { data: Generation::of(record)? })),
         None => Err(ApiError::not_found("no call of this account has that id; it appears within a second after its end")),
