@@ -181,13 +181,7 @@ impl Catalog {
             [] => ApiKey::new(""),
             sealed => ApiKey::new(self.parts.sealer.open(&upstream.name, sealed)?),
         };
-        let target = Target {
-            name: upstream.name.clone(),
-            provider: upstream.provider,
-            base_url: upstream.base_url.clone(),
-            api_key,
-            timeouts: upstream.timeouts,
-        };
+        let target = Target::new(upstream.name.clone(), upstream.provider, upstream.base_url.clone(), api_key, upstream.timeouts);
         let configuration = Configuration {
             target: Arc::new(target),
             weight: upstream.weight,

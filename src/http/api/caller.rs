@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::models::caller;
 use crate::{
     control::{self, Control},
-    dialect::openai::credits_text,
+    dialect::credits_text,
     domain::{Micros, SECOND, Timestamp, usage::UsageRecord},
     http::{
         error::ApiError,

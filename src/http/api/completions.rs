@@ -14,7 +14,7 @@ use futures_util::stream;
 
 use crate::{
     clock::Clock,
-    dialect::openai::Endpoint,
+    dialect::{CallHead, Endpoint},
     domain::api_key::Scope,
     http::{
         body::{self, BodyLimits},
@@ -83,7 +83,8 @@ async fn paid(
         }
         let body = body::read(&request, payload, **limits).await?;
         let ids = request_id::of(&request);
-        let incoming = Incoming { endpoint, body, presented, id: ids.own, request_id: ids.shown, idempotency_key, arrived_at };
+        let head = CallHead { drop_unsupported: headers::flag(request.headers(), "x-pixgate-drop-unsupported"), ..CallHead::new(endpoint) };
+        let incoming = Incoming { head, body, presented, id: ids.own, request_id: ids.shown, idempotency_key, arrived_at };
         Ok(pipeline::run(&pipeline, incoming).await?)
     };
     match answer.await {
@@ -109,7 +110,7 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
             headers::insert_facts(response.headers_mut(), &facts);
             response
         }
-        Outgoing::Stream { facts, relay } => {
+        Outgoing::Stream { facts, content_type, relay } => {
             let chunks =
                 stream::unfold(
                     relay,
@@ -117,7 +118,7 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
                 );
             let mut response = HttpResponse::Ok().streaming(chunks);
             let map = response.headers_mut();
-            map.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+            map.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             map.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // Proxies that buffer would turn a stream into a wait.
             map.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
