@@ -7,6 +7,7 @@
 //! Absent on purpose: HTTP (status codes live in `http::error`, sending in `upstream`), clocks and prices.
 
 pub mod canonical;
+pub mod converse;
 mod cost;
 mod counts;
 mod endpoint;
@@ -14,6 +15,7 @@ pub mod errors;
 pub mod format;
 mod inbound;
 pub(crate) mod json;
+mod losses;
 pub mod openai;
 pub mod plan;
 pub mod sse;

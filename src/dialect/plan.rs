@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     CallHead, Endpoint, Garbage, Invalid, Meter, Whole,
     canonical::Request,
+    converse,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
     openai, translate,
 };
@@ -27,6 +28,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 /// The chat format of something an upstream is asked.
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
+        Endpoint::Converse => Some(&converse::Converse),
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
         _ => None,
     }

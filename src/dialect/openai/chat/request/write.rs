@@ -7,6 +7,7 @@ use crate::dialect::{
     canonical::{Effort, OutputFormat, Request, Tool, ToolChoice, ToolKind},
     format::{Aim, Unsupported, Written},
     json::Object,
+    losses::Losses,
 };
 
 /// The tiers that this format has; what others call theirs means nothing here.
@@ -14,39 +15,9 @@ const SERVICE_TIERS: [&str; 6] = ["auto", "default", "flex", "priority", "scale"
 /// The format wants a name for a schema.
 const SCHEMA_NAME: &str = "answer";
 
-/// What cannot be carried: refused, or left out where the caller allows it.
-pub(super) struct Losses {
-    allowed: bool,
-    dropped: Vec<String>,
-}
-
-impl Losses {
-    /// Leaves a field out if that is allowed.
-    pub fn lose(&mut self, field: &str, why: &str) -> Result<(), Unsupported> {
-        if self.allowed {
-            self.note(field);
-            return Ok(());
-        }
-        Err(Unsupported { field: field.to_owned(), why: why.to_owned() })
-    }
-
-    /// Leaves a field out by rule.
-    pub fn note(&mut self, field: &str) {
-        if !self.dropped.iter().any(|noted| noted == field) {
-            self.dropped.push(field.to_owned());
-        }
-    }
-}
-
 /// Writes a call.
 pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
-    let mut losses = Losses { allowed: aim.drop_unsupported, dropped: Vec::new() };
-    for unmodelled in &request.unmodelled {
-        match unmodelled.harmless {
-            true => losses.note(&unmodelled.field),
-            false => losses.lose(&unmodelled.field, "the model's format has nothing like it")?,
-        }
-    }
+    let mut losses = Losses::of(request, aim)?;
     let mut out = Vec::with_capacity(1024 + request.text_bytes() * 5 / 4);
     let mut body = Object::new(&mut out);
     body.put("model", aim.model);
@@ -73,7 +44,7 @@ pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
         None => {}
     }
     drop(body);
-    Ok(Written { dropped: losses.dropped, ..Written::json(Bytes::from(out)) })
+    Ok(Written { dropped: losses.into_dropped(), ..Written::json(Bytes::from(out)) })
 }
 
 fn write_sampling(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses: &mut Losses) -> Result<(), Unsupported> {

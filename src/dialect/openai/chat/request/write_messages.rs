@@ -3,12 +3,13 @@
 //! Text of one block is a string, of several an array of parts. Results of tools come first in their turn and are messages of their own;
 //! pictures in them, which this format has no place for, follow in a message of the user.
 
-use super::write::{Losses, kind_name};
+use super::write::kind_name;
 use crate::dialect::{
     Dialect,
     canonical::{Block, Content, Request, Role, Signature, Source, ToolKind, Turn},
     format::{Aim, Unsupported},
     json::{Array, Object},
+    losses::Losses,
     openai::{chat::reasoning::push_details, media::data_url},
 };
 
