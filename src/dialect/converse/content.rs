@@ -258,7 +258,7 @@ impl ToolUse<'_> {
     }
 }
 
-/// An object's only member, by its name.
+/// A member that is an empty object.
 pub(super) fn put_empty(out: &mut Object<'_>, name: &str) {
     drop(out.object(name));
 }

@@ -175,13 +175,15 @@ fn write_extras(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses:
         top_k => fields.maybe("top_k", top_k.as_ref()),
     }
     if let Some(reasoning) = &request.reasoning {
-        match (aim.quirks.reasoning, reasoning.as_effort(), reasoning.effort.or(reasoning.as_effort())) {
-            (_, Some(Effort::None), _) => fields.object("thinking").put("type", "disabled"),
-            (ReasoningStyle::Effort, _, Some(effort)) => {
+        let word = reasoning.effort.or_else(|| reasoning.as_effort());
+        match (aim.quirks.reasoning, word) {
+            (_, None) => {}
+            (_, Some(Effort::None)) => fields.object("thinking").put("type", "disabled"),
+            (ReasoningStyle::Effort, Some(effort)) => {
                 fields.object("thinking").put("type", "adaptive");
                 fields.object("output_config").put("effort", effort_word(effort));
             }
-            (ReasoningStyle::Budget, Some(effort), _) => {
+            (ReasoningStyle::Budget, Some(effort)) => {
                 let wanted = reasoning.budget_tokens.unwrap_or_else(|| budget_of(effort)).max(THINKING_TOKENS_MIN);
                 let limit = request.sampling.max_output_tokens.unwrap_or(aim.max_output_tokens);
                 // Thoughts count as output; some has to be left for the answer.
@@ -191,10 +193,9 @@ fn write_extras(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses:
                         thinking.put("type", "enabled");
                         thinking.put("budget_tokens", &budget);
                     }
-                    _ => losses.note("reasoning"),
+                    _ => losses.note("reasoning_effort"),
                 }
             }
-            (_, None, _) | (_, _, None) => {}
         }
     }
     drop(fields);
