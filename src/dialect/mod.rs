@@ -7,6 +7,8 @@
 //! Absent on purpose: HTTP (status codes live in `http::error`, sending in `upstream`), clocks and prices.
 
 pub mod canonical;
+#[cfg(test)]
+mod conformance;
 pub mod converse;
 mod cost;
 mod counts;
@@ -16,6 +18,7 @@ pub mod format;
 mod inbound;
 pub(crate) mod json;
 mod losses;
+mod names;
 pub mod openai;
 pub mod plan;
 pub mod sse;

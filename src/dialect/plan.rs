@@ -9,7 +9,7 @@ use super::{
     canonical::Request,
     converse,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
-    openai, translate,
+    names, openai, translate,
 };
 use crate::domain::refusal::Refusal;
 
@@ -26,7 +26,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 }
 
 /// The chat format of something an upstream is asked.
-fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
+pub fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
         Endpoint::Converse => Some(&converse::Converse),
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
@@ -87,9 +87,13 @@ impl Plan {
             });
         }
         let request = Rc::new(format_of(self.caller)?.read_request(head, body)?);
-        let written = upstream_format(self.upstream).ok_or_else(|| not_spoken(self.upstream))?.write_request(&request, aim)?;
+        let upstream = upstream_format(self.upstream).ok_or_else(|| not_spoken(self.upstream))?;
+        let said = |field: &str| names::as_written(self.caller, field).to_owned();
+        let written =
+            upstream.write_request(&request, aim).map_err(|unsupported| Unsupported { field: said(&unsupported.field), ..unsupported })?;
+        let dropped = written.dropped.iter().map(|field| said(field)).collect();
         self.request = Some(request);
-        Ok(written)
+        Ok(Written { dropped, ..written })
     }
 
     /// Reads an upstream's whole answer.
