@@ -11,6 +11,7 @@ mod cost;
 mod endpoint;
 pub mod errors;
 pub mod format;
+pub mod gemini;
 mod inbound;
 pub(crate) mod json;
 pub mod openai;
