@@ -8,6 +8,7 @@
 
 pub mod canonical;
 mod cost;
+mod embeddings;
 mod endpoint;
 pub mod errors;
 pub mod format;

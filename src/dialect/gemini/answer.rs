@@ -4,6 +4,7 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{
     answer_id,
@@ -194,13 +195,20 @@ impl Peeked {
         if response.candidates().is_empty() && !response.is_blocked() {
             return Err(Garbage("the answer has no candidates".to_owned()));
         }
-        Ok(Self {
-            id: response.response_id.map(|id| id.0.into_owned()).filter(|id| !id.is_empty()),
-            usage: response.usage_metadata.and_then(|raw| usage::read(raw.get())),
-            usage_at: response.usage_metadata.map(|raw| json::span_in(body, raw.get())),
+        let id = response.response_id.map(|id| id.0.into_owned()).filter(|id| !id.is_empty());
+        let usage = response.usage_metadata.and_then(|raw| usage::read(raw.get()));
+        Ok(Self::new(body, id, usage, response.usage_metadata))
+    }
+
+    /// `usage_metadata` is borrowed from the body, which is an object with members.
+    pub fn new(body: &Bytes, id: Option<String>, usage: Option<Quantities>, usage_metadata: Option<&RawValue>) -> Self {
+        Self {
+            id,
+            usage,
+            usage_at: usage_metadata.map(|raw| json::span_in(body, raw.get())),
             object_end: body.iter().rposition(|byte| *byte == b'}').unwrap_or(0),
             body: body.clone(),
-        })
+        }
     }
 }
 

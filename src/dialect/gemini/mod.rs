@@ -8,6 +8,7 @@
 
 mod answer;
 mod count;
+pub mod embeddings;
 pub mod errors;
 mod fields;
 mod logprobs;

@@ -5,6 +5,7 @@
 //! `stream_options.include_usage` and the cost.
 
 pub mod answer;
+pub mod embeddings;
 pub mod errors;
 mod input;
 mod produced;
