@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{
-    CallHead, Endpoint, Garbage, Invalid, Meter, Whole,
+    CallHead, Endpoint, Garbage, Invalid, Meter, Whole, anthropic,
     canonical::Request,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
     openai, translate,
@@ -19,6 +19,7 @@ const CHAT_PREFERENCE: [Endpoint; 5] =
 /// The chat format of a route of ours.
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -26,6 +27,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 /// The chat format of something an upstream is asked.
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -84,7 +86,8 @@ impl Plan {
                 endpoint => format_of(endpoint)?.forward(head, body, aim)?,
             });
         }
-        let request = Rc::new(format_of(self.caller)?.read_request(head, body)?);
+        let request = format_of(self.caller)?.read_request(head, body)?;
+        let request = Rc::new(Request { caller: Some(self.caller), ..request });
         let written = upstream_format(self.upstream).ok_or_else(|| not_spoken(self.upstream))?.write_request(&request, aim)?;
         self.request = Some(request);
         Ok(written)
