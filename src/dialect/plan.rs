@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{
-    CallHead, Endpoint, Garbage, Invalid, Meter, Whole,
+    CallHead, Endpoint, Garbage, Invalid, Meter, Whole, anthropic,
     canonical::{Embeddings, Encoding, Request},
     embeddings,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
@@ -24,6 +24,7 @@ const EMBEDDING_PREFERENCE: [Endpoint; 2] = [Endpoint::Embeddings, Endpoint::Bat
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -32,6 +33,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -110,7 +112,8 @@ impl Plan {
             self.embeddings = Some(request);
             return Ok(written);
         }
-        let request = Rc::new(format_of(self.caller)?.read_request(head, body)?);
+        let request = format_of(self.caller)?.read_request(head, body)?;
+        let request = Rc::new(Request { caller: Some(self.caller), ..request });
         let written = upstream_format(self.upstream).ok_or_else(|| not_spoken(self.upstream))?.write_request(&request, aim)?;
         self.request = Some(request);
         Ok(written)

@@ -5,19 +5,16 @@ use std::{rc::Rc, sync::Arc};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, counting, replay};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
         catalog::ModelEntry,
-        detached,
     },
-    dialect::{CallHead, Inbound, tokens},
+    dialect::{CallHead, Inbound},
     domain::{Timestamp, refusal::Refusal},
 };
 
-/// Larger texts are counted away from the worker thread.
-const COUNT_INLINE_BYTES_MAX: usize = 64 * 1024;
 /// How often a call asks again after the one it duplicated ended without an answer.
 const ADMITS_MAX: u32 = 4;
 
@@ -149,15 +146,7 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         let message = format!("the model '{}' cannot be called at {}", model.id, endpoint.path());
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
-    if !tokens::are_loaded() {
-        // The first call of this process; the others of its thread go on meanwhile.
-        let _ = detached::compute(tokens::warm_up).await;
-    }
-    let input_tokens = if call.text_bytes() <= COUNT_INLINE_BYTES_MAX {
-        call.input_tokens()
-    } else {
-        count_elsewhere(incoming.head.clone(), incoming.body.clone()).await?
-    };
+    let input_tokens = counting::input_tokens(&call, &incoming.head, &incoming.body).await?;
     let cap = pipeline.policy.output_tokens_hold_max;
     let choices = call.choices();
     Ok(Read {
@@ -170,13 +159,8 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
     })
 }
 
-async fn count_elsewhere(head: CallHead, body: Bytes) -> Result<u64, Refusal> {
-    let counted = detached::compute(move || Ok(Inbound::read(&head, &body)?.input_tokens())).await;
-    counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))
-}
-
 /// A caller's text as it may stand in our own: bounded, and without control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 

@@ -7,6 +7,7 @@
 //! Absent on purpose: HTTP in (see `http::api`), state that outlives a call (see `actors`).
 
 mod admission;
+mod counting;
 mod drain;
 mod exchange;
 mod metering;
@@ -20,6 +21,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tracing::Instrument;
 
+pub use counting::count;
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
 

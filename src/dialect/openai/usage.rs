@@ -1,18 +1,11 @@
 //! The `usage` object: read into disjoint quantities, and written with what the call cost.
 
-use std::fmt;
+use serde::Deserialize;
 
 use crate::{
-    dialect::{Charge, Endpoint, cost, json},
+    dialect::{Charge, Endpoint, cost, counts::Count, json},
     domain::pricing::Quantities,
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Visitor},
-};
-
-/// Counts beyond this are nonsense, and would overflow prices.
-const TOKENS_MAX: u64 = 1_000_000_000_000;
 
 #[derive(Deserialize)]
 struct Wire {
@@ -40,34 +33,6 @@ struct PromptDetails {
 struct CompletionDetails {
     #[serde(default)]
     reasoning_tokens: Option<Count>,
-}
-
-/// A whole number, also when written `12.0`.
-#[derive(Clone, Copy)]
-struct Count(u64);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor).map(Self)
-    }
-}
-
-struct CountVisitor;
-
-impl Visitor<'_> for CountVisitor {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count of tokens")
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<u64, E> {
-        if count <= TOKENS_MAX { Ok(count) } else { Err(E::custom("absurd count")) }
-    }
-
-    fn visit_f64<E: Error>(self, count: f64) -> Result<u64, E> {
-        if count.fract() == 0.0 && (0.0..=1e12).contains(&count) { Ok(count as u64) } else { Err(E::custom("not a count")) }
-    }
 }
 
 /// Quantities of a usage object; `None` when it does not say (then count ourselves). A zero that is written is a zero.
@@ -127,6 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dialect::counts::TOKENS_MAX;
 
     #[test]
     fn buckets_are_disjoint() {
