@@ -2,12 +2,14 @@
 
 mod builtin;
 mod history;
+mod import;
 mod models;
 mod upstreams;
 
 pub use self::{
     builtin::ensure_builtin,
     history::list_prices,
+    import::{Action, Calculator, Format, Import, ImportChange, ImportCounts, ImportEntry, ImportReport, Origin, import_models},
     models::{ModelPatch, NewModel, create_model, delete_model, get_model, list_models, patch_model},
     upstreams::{
         NewUpstream, TimeoutsInput, UpstreamPatch, UpstreamTest, create_upstream, delete_upstream, get_upstream, list_upstreams,
