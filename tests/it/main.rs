@@ -16,6 +16,7 @@ mod admin;
 mod architecture;
 mod bad_input;
 mod caller;
+mod catalog;
 mod charging;
 mod chat;
 mod completions;

@@ -203,11 +203,12 @@ fn token_prices(entry: &Entry<'_>) -> Result<Vec<(Unit, Option<u64>, Decimal)>, 
         let mut own = Vec::new();
         own.extend(entry.number(key)?.map(|credits| (unit, None, credits)));
         for (name, raw) in &entry.0 {
-            let tokens =
-                name.strip_prefix(key).and_then(|rest| rest.strip_prefix("_above_")?.strip_suffix("k_tokens")?.parse::<u64>().ok());
-            if let (Some(tokens), Some(credits)) = (tokens, number(name, raw)?) {
-                own.push((unit, Some(tokens.saturating_mul(1_000)), credits));
-            }
+            let Some(tokens) = tier(name, key) else { continue };
+            own.extend(number(name, raw)?.map(|credits| (unit, Some(tokens), credits)));
+        }
+        // Without a price below them tiers say too little; what such a unit falls back to has tiers of its own.
+        if unit.fallback().is_some() && own.iter().all(|(_, above, _)| above.is_some()) {
+            own.clear();
         }
         for (from, range) in ranges.iter().filter(|_| own.is_empty()) {
             let above = Some(*from).filter(|from| *from > 0);
@@ -219,6 +220,12 @@ fn token_prices(entry: &Entry<'_>) -> Result<Vec<(Unit, Option<u64>, Decimal)>, 
         written.append(&mut own);
     }
     Ok(written)
+}
+
+/// The tokens above which a field names the price of `key`, as `input_cost_per_token_above_200k_tokens`.
+fn tier(name: &str, key: &str) -> Option<u64> {
+    let thousands: u64 = name.strip_prefix(key)?.strip_prefix("_above_")?.strip_suffix("k_tokens")?.parse().ok()?;
+    Some(thousands.saturating_mul(1_000))
 }
 
 /// The fields of one entry, unread, so that numbers keep their digits.

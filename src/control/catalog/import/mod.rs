@@ -162,8 +162,9 @@ pub async fn import_models(control: &Control, actor: &Actor, import: Import) -> 
         if dry_run {
             return Ok((ModelChanges::default(), plan));
         }
-        let known = |model: &Model| current.catalog.models.iter().find(|known| known.id == model.id);
-        let prices = plan.models.iter().flat_map(|model| history::records(control, current, known(model), model, actor)).collect();
+        let known: BTreeMap<&str, &Model> = current.catalog.models.iter().map(|model| (model.id.as_str(), model)).collect();
+        let record = |model: &Model| history::records(control, current, known.get(model.id.as_str()).copied(), model, actor);
+        let prices = plan.models.iter().flat_map(record).collect();
         Ok::<_, ControlError>((ModelChanges { models: plan.models.clone(), prices }, plan))
     };
     let plan = store::catalog::change_models(&control.db, decide).await?;

@@ -105,7 +105,7 @@ impl Routes {
         Ok(Self(providers.iter().filter_map(|provider| Some(((*provider).to_owned(), find(provider)?.to_owned()))).collect()))
     }
 
-    fn of(&self, offer: &Offer) -> Option<Route> {
+    pub fn of(&self, offer: &Offer) -> Option<Route> {
         let upstream = self.0.get(&offer.provider)?.clone();
         Some(Route { upstream, upstream_model: offer.upstream_model.clone(), weight: 1, priority: 0 })
     }
