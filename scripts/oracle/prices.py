@@ -23,8 +23,8 @@ from genai_prices.data_snapshot import get_snapshot
 CATALOG = pathlib.Path(__file__).parents[2] / "assets/catalog.json"
 SAMPLED = 200
 SEED = 20261122
-# Prices of the library depend on the day.
-AS_OF = datetime(2026, 11, 22, tzinfo=UTC)
+# Prices of the library depend on the day, and some on the hour; the catalogue has those of busy hours.
+AS_OF = datetime(2026, 11, 22, 2, tzinfo=UTC)
 
 # Names of providers: the catalogue's, the library's.
 PROVIDERS = {
@@ -56,8 +56,33 @@ USAGES = {
     ),
 }
 
-# Model: why both may be right, or which source is. A reason covers the usages named beside it.
-EXPLAINED = {}
+ALL = tuple(USAGES)
+LONG = ("above tier", "above tier, cached")
+CACHED = ("cached", "above tier, cached")
+
+# Model: the usages that differ, and how the two sources differ. Numbers are dollars for a million tokens.
+EXPLAINED = {
+    "azure/ada": (ALL, "data: Azure's list has 0.11, the library OpenAI's 0.1"),
+    "azure/gpt-4-turbo": (ALL, "data: Azure's list has 11 and 33, the library OpenAI's 10 and 30"),
+    "azure/gpt-5.5-pro": (CACHED, "data: the library has no price for cached input"),
+    "azure/text-embedding-3-small": (ALL, "data: Azure's list has 0.022, the library OpenAI's 0.02"),
+    "claude-sonnet-4-5": (LONG, "data: the library keeps the tier of the long-context beta, which ended on 2026-04-30"),
+    "deepseek-reasoner": (ALL, "data: the library has the prices of V3 and R1, the catalogue those that replaced them"),
+    "deepseek/deepseek-chat": (ALL, "data: the library has the prices of V3, the catalogue those that replaced them"),
+    "deepseek/deepseek-v3.2": (ALL, "data: the library has a reseller's 0.2288 and 0.3432 and no cached price, the catalogue 0.28 and 0.4"),
+    "global.anthropic.claude-sonnet-4-5-20250929-v1:0": (LONG, "data: the library has no tier for it"),
+    "gpt-5.6-cyber": (LONG, "data: the library has no tier for it"),
+    "groq/openai/gpt-oss-safeguard-20b": (("above tier, cached",), "data: cached input is 0.0375 in the library, rounded to 0.037 in the catalogue"),
+    "mistral/mistral-large-4": (ALL, "data: the library knows the cut of 2026-10-29, the catalogue still has the price before it"),
+    "perplexity/sonar-reasoning": (ALL, "data: a deep search costs 0.014 in the catalogue, 0.012 in the library"),
+    "together_ai/Qwen/Qwen3.7-Max": (ALL, "data: 1.5 and 4.5 in the catalogue, 2.5 and 7.5 in the library"),
+    "together_ai/Qwen/Qwen3.8-2.4T-A95B": (CACHED, "data: cached input is 0.25 in the catalogue, 0.5 in the library"),
+    "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo": (ALL, "data: 1.04 in the catalogue, 0.88 in the library"),
+    "together_ai/mistralai/Mixtral-8x7B-Instruct-v0.1": (ALL, "data: 0.6 in the catalogue, 0.9 in the library"),
+    "xai/grok-code-fast-1": (ALL, "data: the catalogue has the prices and tier of the model that the name leads to now, the library the old ones"),
+    "zai/glm-4.5-air": (CACHED, "data: the catalogue has no price for cached input"),
+    "zai/glm-4.5-x": (CACHED, "data: the catalogue has no price for cached input"),
+}
 
 
 def candidates():
@@ -83,7 +108,9 @@ def questions():
     for key, provider, name, mode in chosen:
         for case, (ours, theirs) in USAGES.items():
             without_output = {"output_tokens": 0} if mode == "embedding" else {}
-            yield key, provider, name, case, ours | without_output, theirs | without_output
+            # A call of these is one search, but for deep research; the library has that fee by the request.
+            search = {"searches": 1} if provider == "perplexity" and "deep" not in name else {}
+            yield key, provider, name, case, ours | without_output | search, theirs | without_output
 
 
 def our_costs(program, asked):

@@ -200,12 +200,15 @@ fn token_prices(entry: &Entry<'_>) -> Result<Vec<(Unit, Option<u64>, Decimal)>, 
     let mut ranges = entry.ranges()?;
     ranges.sort_by_key(|(from, _)| *from);
     for (key, unit) in TOKEN_KEYS {
+        // Writing to a cache for nothing means nothing on top: the tokens are read all the same.
+        let is_no_surcharge = |credits: &Decimal| credits.is_zero() && matches!(unit, Unit::CacheWriteToken | Unit::CacheWrite1hToken);
         let mut own = Vec::new();
         own.extend(entry.number(key)?.map(|credits| (unit, None, credits)));
         for (name, raw) in &entry.0 {
             let Some(tokens) = tier(name, key) else { continue };
             own.extend(number(name, raw)?.map(|credits| (unit, Some(tokens), credits)));
         }
+        own.retain(|(_, _, credits)| !is_no_surcharge(credits));
         // Without a price below them tiers say too little; what such a unit falls back to has tiers of its own.
         if unit.fallback().is_some() && own.iter().all(|(_, above, _)| above.is_some()) {
             own.clear();

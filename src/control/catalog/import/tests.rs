@@ -115,6 +115,14 @@ fn kinds_are_priced_by_what_they_make() {
 }
 
 #[test]
+fn what_has_no_price_of_its_own_falls_back() {
+    let offer = one(r#"{"p/m": {"litellm_provider": "p", "mode": "chat", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06,
+        "cache_creation_input_token_cost": 0, "cache_read_input_token_cost": 0.0, "input_cost_per_audio_token_above_200k_tokens": 9e-06}}"#);
+    let free_reads = per_million(Unit::CachedInputToken, 0);
+    assert_eq!(offer.prices, [per_million(Unit::InputToken, 1_000_000), per_million(Unit::OutputToken, 2_000_000), free_reads]);
+}
+
+#[test]
 fn without_a_price_nothing_is_free() {
     for prices in [
         "",
