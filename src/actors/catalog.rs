@@ -12,6 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    places::Places,
     supervision::{ActorTree, AskError, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
     upstream::{self, Configuration, Gate},
 };
@@ -20,7 +21,7 @@ use crate::{
     domain::{
         catalog::{self as rules, Model, Upstream},
         pricing::PriceList,
-        route::{BreakerPolicy, Variant},
+        route::{BreakerPolicy, Variant, hash_text},
     },
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::Metrics,
@@ -40,6 +41,10 @@ pub struct Candidate {
     pub upstream_model: Arc<str>,
     pub weight: u32,
     pub priority: i32,
+    /// What it costs the operator; `None` when nobody said.
+    pub costs: Option<PriceList>,
+    /// The same on every node.
+    pub identity: u64,
 }
 
 /// A model as calls see it. Prices are those at admission, because a call keeps its entry to the end.
@@ -48,6 +53,8 @@ pub struct ModelEntry {
     pub model: Model,
     pub prices: PriceList,
     pub candidates: Vec<Candidate>,
+    /// Places for calls, when their number is limited.
+    pub places: Option<Arc<Places>>,
 }
 
 /// Everything that can be called at one moment.
@@ -79,6 +86,11 @@ impl Snapshot {
         }
         let (model, variant) = Variant::split(name)?;
         self.model(model).map(|entry| Resolved { entry, variant: Some(variant) })
+    }
+
+    /// The gate of an enabled upstream.
+    pub fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
+        self.upstreams.get(upstream).map(|(_, gate)| gate)
     }
 
     /// Enabled models that some enabled upstream serves, by id.
@@ -132,6 +144,13 @@ pub struct Catalog {
     vitals: Arc<std::sync::OnceLock<Arc<Vitals>>>,
 }
 
+/// The places of a model; those it has stay as long as their number does, with the calls in them.
+fn places_of(current: &Snapshot, model: &Model) -> Option<Arc<Places>> {
+    let max = model.routing.max_concurrency?;
+    let known = current.models.get(&model.id).filter(|known| known.model.routing.max_concurrency == Some(max));
+    known.and_then(|known| known.places.clone()).or_else(|| Some(Arc::new(Places::new(Some(max)))))
+}
+
 /// Starts the catalogue on the current thread; it is empty until the first [`CatalogClient::reload`].
 pub fn start(parts: Parts, parent: &Arc<Vitals>) -> CatalogClient {
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -180,12 +199,15 @@ impl Catalog {
                     // A route's own weight and priority refine those of its upstream.
                     weight: route.weight.saturating_mul(gate.weight.max(1)),
                     priority: route.priority.saturating_add(gate.priority),
+                    costs: (!route.costs.is_empty()).then(|| PriceList(route.costs.clone())),
+                    identity: gate.identity ^ hash_text(&route.upstream_model),
                 })
             });
             let entry = ModelEntry {
                 id: model.id.as_str().into(),
                 prices: PriceList(model.prices.clone()),
                 candidates: candidates.collect(),
+                places: places_of(&current, &model),
                 model,
             };
             (entry.model.id.clone(), Arc::new(entry))
@@ -256,5 +278,60 @@ impl Receive<Reload> for Catalog {
     fn receive(&mut self, _: Reload, reply: Reply<Result<(), StoreError>>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
         self.reload(ctx, Some(reply));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::{Capabilities, ModelKind};
+
+    fn snapshot(ids: &[&str], names: &[(&str, &str)]) -> Snapshot {
+        let entry = |id: &str| {
+            let model = Model {
+                id: id.to_owned(),
+                kind: ModelKind::Chat,
+                display_name: id.to_owned(),
+                aliases: Vec::new(),
+                capabilities: Capabilities::default(),
+                context_window: None,
+                max_input_tokens: None,
+                max_output_tokens: None,
+                prices: Vec::new(),
+                source: None,
+                routes: Vec::new(),
+                owner: None,
+                deprecated_at: None,
+                enabled: true,
+                created_at: 0,
+                updated_at: 0,
+            };
+            Arc::new(ModelEntry { id: id.into(), prices: PriceList::default(), candidates: Vec::new(), model })
+        };
+        let models: HashMap<_, _> = ids.iter().map(|id| ((*id).to_owned(), entry(id))).collect();
+        let names = names.iter().map(|(name, id)| ((*name).to_owned(), models[*id].clone())).collect();
+        Snapshot { models, names, upstreams: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_name_is_taken_as_it_stands_before_its_suffix_counts() {
+        let snapshot = snapshot(&["a/m", "a/m:floor", "b/n:8b", "c/o"], &[("m", "a/m"), ("n:8b", "b/n:8b"), ("c/o:nitro", "a/m")]);
+        let check = |name: &str, expected: Option<(&str, Option<Variant>)>| {
+            let found = snapshot.resolve(name).map(|resolved| (&*resolved.entry.id, resolved.variant));
+            assert_eq!(found, expected, "{name}");
+        };
+        check("a/m", Some(("a/m", None)));
+        check("m", Some(("a/m", None)));
+        check("m:floor", Some(("a/m", Some(Variant::Cheapest))));
+        check("m:nitro", Some(("a/m", Some(Variant::Fastest))));
+        check("a/m:floor", Some(("a/m:floor", None)));
+        check("a/m:floor:floor", Some(("a/m:floor", Some(Variant::Cheapest))));
+        check("n:8b", Some(("b/n:8b", None)));
+        check("b/n:8b:nitro", Some(("b/n:8b", Some(Variant::Fastest))));
+        check("c/o:nitro", Some(("a/m", None)));
+        for unknown in ["a/m:free", "a/m:", ":floor", "", "b/n", "b/n:floor", "x"] {
+            check(unknown, None);
+        }
+        assert!(snapshot.models().is_empty(), "nobody serves them");
     }
 }

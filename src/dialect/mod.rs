@@ -6,19 +6,19 @@
 //!
 //! Absent on purpose: HTTP (status codes live in `http::error`, sending in `upstream`), clocks and prices.
 
+pub mod anthropic;
 pub mod canonical;
-#[cfg(test)]
-mod conformance;
 pub mod converse;
 mod cost;
 mod counts;
+mod embeddings;
 mod endpoint;
 pub mod errors;
 pub mod format;
+pub mod gemini;
 mod inbound;
 pub(crate) mod json;
 mod losses;
-mod names;
 pub mod openai;
 pub mod plan;
 pub mod sse;
@@ -30,3 +30,6 @@ pub use endpoint::{Dialect, Endpoint};
 pub use errors::{ErrorBody, parse_upstream_error};
 pub use format::{CallHead, Charge, Framing, Garbage, Invalid, Meter, Step, Whole};
 pub use inbound::Inbound;
+
+#[cfg(test)]
+mod tests;

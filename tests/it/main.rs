@@ -15,7 +15,9 @@
 mod admin;
 mod architecture;
 mod bad_input;
+mod cache;
 mod caller;
+mod catalog;
 mod charging;
 mod chat;
 mod completions;

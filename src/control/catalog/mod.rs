@@ -1,13 +1,17 @@
 //! What the operator offers: models with prices and routes, and the upstreams behind them. A write counts for the very next call.
 
 mod builtin;
+mod drill;
 mod history;
+mod import;
 mod models;
 mod upstreams;
 
 pub use self::{
     builtin::ensure_builtin,
+    drill::{NewDrill, end_drill, start_drill},
     history::list_prices,
+    import::{Action, Calculator, Format, Import, ImportChange, ImportCounts, ImportEntry, ImportReport, Origin, import_models},
     models::{ModelPatch, NewModel, create_model, delete_model, get_model, list_models, patch_model},
     upstreams::{
         NewUpstream, TimeoutsInput, UpstreamPatch, UpstreamTest, create_upstream, delete_upstream, get_upstream, list_upstreams,

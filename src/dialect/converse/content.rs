@@ -9,7 +9,7 @@ use crate::dialect::{
     canonical::{Block, CacheHint, Content, Json, Signature, Source, ToolKind},
     format::Unsupported,
     json::{Array, Object, Prose, Text},
-    losses::Losses,
+    losses::{Losses, Part},
 };
 
 const CALL_ID_CHARACTERS_MAX: usize = 64;
@@ -46,7 +46,7 @@ impl Writer<'_> {
             }
             Content::Image { source, .. } => self.image(out, source)?,
             Content::Document { source, name } => self.document(out, source, name.as_deref())?,
-            Content::Audio { .. } => self.losses.lose("audio", "the model's format takes no sound")?,
+            Content::Audio { .. } => self.losses.refuse(Part::AudioInput, "the model's format takes no sound")?,
             Content::ToolCall { id, name, arguments, kind, .. } => {
                 let mut block = out.object();
                 let mut call = block.object("toolUse");
@@ -56,7 +56,7 @@ impl Writer<'_> {
             }
             Content::ToolResult { call_id: id, blocks, is_error, .. } => self.result(out, id, blocks, *is_error)?,
             Content::Reasoning { text, signature } => push_thought(out, text, signature.as_ref()),
-            Content::Opaque { kind, .. } => self.losses.lose(kind, "the model's format has nothing like it")?,
+            Content::Opaque { kind, .. } => self.losses.refuse_named(kind.clone(), "the model's format has nothing like it")?,
         }
         if let Some(hint) = &block.cache {
             push_cache_point(out, hint);
@@ -67,10 +67,10 @@ impl Writer<'_> {
     fn image(&mut self, out: &mut Array<'_>, source: &Source) -> Result<(), Unsupported> {
         let (format, data) = match source {
             Source::Base64 { mime, data } => (mime.strip_prefix("image/").map(|kind| if kind == "jpg" { "jpeg" } else { kind }), data),
-            _ => return self.losses.lose("image", "the model's format takes images inline only"),
+            _ => return self.losses.refuse(Part::Images, "the model's format takes images inline only"),
         };
         let Some(format) = format.filter(|format| IMAGES.contains(format)) else {
-            return self.losses.lose("image", "the model's format takes PNG, JPEG, GIF and WebP");
+            return self.losses.refuse(Part::Images, "the model's format takes PNG, JPEG, GIF and WebP");
         };
         let mut block = out.object();
         let mut image = block.object("image");
@@ -87,11 +87,11 @@ impl Writer<'_> {
             }
             Source::Text(text) => (Some("txt"), STANDARD.encode(text)),
             Source::Url { .. } | Source::File { .. } => {
-                return self.losses.lose("document", "the model's format takes documents inline only");
+                return self.losses.refuse(Part::Documents, "the model's format takes documents inline only");
             }
         };
         let Some(format) = format else {
-            return self.losses.lose("document", "the model's format does not take documents of this type");
+            return self.losses.refuse(Part::Documents, "the model's format does not take documents of this type");
         };
         self.documents += 1;
         let mut block = out.object();
@@ -111,7 +111,7 @@ impl Writer<'_> {
             if matches!(part.content, Content::Text(_) | Content::Refusal(_) | Content::Image { .. } | Content::Document { .. }) {
                 self.block(&mut content, &Block { cache: None, ..part.clone() })?;
             } else {
-                self.losses.lose("tool result", "the model's format takes text, images and documents as results only")?;
+                self.losses.refuse(Part::Messages, "the model's format takes text, images and documents as results only")?;
             }
         }
         drop(content);

@@ -10,7 +10,7 @@ use crate::dialect::{
     canonical::{Block, Content, Effort, Json, OutputFormat, Request, Role, Tool, ToolChoice, ToolKind},
     format::{Aim, ReasoningStyle, Unsupported, Written},
     json::{Array, Object},
-    losses::Losses,
+    losses::{Losses, Part},
 };
 
 const NOTHING_LIKE_IT: &str = "the model's format has nothing like it";
@@ -20,7 +20,8 @@ const THINKING_TOKENS_MIN: u64 = 1_024;
 
 /// Writes a call.
 pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
-    let mut losses = Losses::of(request, aim)?;
+    let mut losses = Losses::of(request, aim.drop_unsupported);
+    losses.take_unmodelled(&request.unmodelled)?;
     let mut out = Vec::with_capacity(1024 + request.text_bytes() * 5 / 4);
     let mut body = Object::new(&mut out);
     let mut writer = Writer { losses: &mut losses, documents: 0 };
@@ -29,7 +30,7 @@ pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
         for block in &request.system {
             match &block.content {
                 Content::Text(_) => writer.block(&mut system, block)?,
-                _ => writer.losses.lose("system", "the model's format takes instructions as text only")?,
+                _ => writer.losses.refuse(Part::Messages, "the model's format takes instructions as text only")?,
             }
         }
     }
@@ -40,14 +41,14 @@ pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
     write_output(&mut body, request, aim, &mut losses)?;
     match request.service_tier.as_deref() {
         Some(tier @ ("default" | "priority" | "flex")) => body.object("serviceTier").put("type", tier),
-        Some(_) => losses.note("service_tier"),
+        Some(_) => losses.drop(Part::ServiceTier),
         None => {}
     }
     let labels =
-        [("user", request.user.is_some()), ("metadata", request.metadata.is_some()), ("prompt_cache_key", request.cache_key.is_some())];
-    labels.into_iter().filter(|(_, given)| *given).for_each(|(label, _)| losses.note(label));
+        [(Part::User, request.user.is_some()), (Part::Metadata, request.metadata.is_some()), (Part::CacheKey, request.cache_key.is_some())];
+    labels.into_iter().filter(|(_, given)| *given).for_each(|(part, _)| losses.drop(part));
     if request.verbosity.is_some() {
-        losses.lose("verbosity", NOTHING_LIKE_IT)?;
+        losses.refuse(Part::Verbosity, NOTHING_LIKE_IT)?;
     }
     drop(body);
     Ok(Written { dropped: losses.into_dropped(), ..Written::json(Bytes::from(out)) })
@@ -78,22 +79,22 @@ fn write_inference(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, loss
     let sampling = &request.sampling;
     let mut config = body.object("inferenceConfig");
     config.maybe("maxTokens", sampling.max_output_tokens);
-    for (name, ours, value) in [("temperature", "temperature", &sampling.temperature), ("topP", "top_p", &sampling.top_p)] {
+    for (name, part, value) in [("temperature", Part::Temperature, &sampling.temperature), ("topP", Part::TopP, &sampling.top_p)] {
         match value {
-            Some(_) if !aim.quirks.sampling => losses.note(ours),
+            Some(_) if !aim.quirks.sampling => losses.drop(part),
             value => config.maybe(name, value.as_ref()),
         }
     }
     config.maybe("stopSequences", (!sampling.stop.is_empty()).then_some(&sampling.stop));
     drop(config);
     let others = [
-        ("n", sampling.n.is_some_and(|n| n > 1)),
-        ("seed", sampling.seed.is_some()),
-        ("presence_penalty", sampling.presence_penalty.is_some()),
-        ("frequency_penalty", sampling.frequency_penalty.is_some()),
-        ("logprobs", sampling.logprobs.is_some()),
+        (Part::Choices, sampling.n.is_some_and(|n| n > 1)),
+        (Part::Seed, sampling.seed.is_some()),
+        (Part::PresencePenalty, sampling.presence_penalty.is_some()),
+        (Part::FrequencyPenalty, sampling.frequency_penalty.is_some()),
+        (Part::Logprobs, sampling.logprobs.is_some()),
     ];
-    others.into_iter().filter(|(_, given)| *given).try_for_each(|(name, _)| losses.lose(name, NOTHING_LIKE_IT))
+    others.into_iter().filter(|(_, given)| *given).try_for_each(|(part, _)| losses.refuse(part, NOTHING_LIKE_IT))
 }
 
 fn write_tools(body: &mut Object<'_>, request: &Request, losses: &mut Losses) -> Result<(), Unsupported> {
@@ -101,7 +102,7 @@ fn write_tools(body: &mut Object<'_>, request: &Request, losses: &mut Losses) ->
     let allowed = |tool: &&Tool| !matches!(&request.tool_choice, Some(ToolChoice::Allowed { names, .. }) if !names.contains(&tool.name));
     let off = request.tool_choice == Some(ToolChoice::None);
     if off && !called.is_empty() {
-        losses.lose("tool_choice", "the model's format cannot forbid calls in a conversation that has some")?;
+        losses.refuse(Part::ToolChoice, "the model's format cannot forbid calls in a conversation that has some")?;
     }
     if (request.tools.is_empty() || off) && called.is_empty() {
         return Ok(());
@@ -115,7 +116,7 @@ fn write_tools(body: &mut Object<'_>, request: &Request, losses: &mut Losses) ->
     }
     for tool in given {
         if tool.kind == ToolKind::Custom {
-            losses.lose("tools", "the model's format has no tools that take plain text")?;
+            losses.refuse(Part::Tools, "the model's format has no tools that take plain text")?;
             continue;
         }
         write_tool(&mut tools.object(), &tool.name, Some(tool));
@@ -132,7 +133,7 @@ fn write_tools(body: &mut Object<'_>, request: &Request, losses: &mut Losses) ->
     }
     drop(config);
     if request.parallel_tools == Some(false) && !request.tools.is_empty() {
-        losses.lose("parallel_tool_calls", "the model's format cannot keep a model from calling several tools")?;
+        losses.refuse(Part::ParallelTools, "the model's format cannot keep a model from calling several tools")?;
     }
     Ok(())
 }
@@ -171,7 +172,7 @@ fn write_extras(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses:
     let mut extras = Vec::new();
     let mut fields = Object::new(&mut extras);
     match &request.sampling.top_k {
-        Some(_) if !aim.quirks.sampling => losses.note("top_k"),
+        Some(_) if !aim.quirks.sampling => losses.drop(Part::TopK),
         top_k => fields.maybe("top_k", top_k.as_ref()),
     }
     if let Some(reasoning) = &request.reasoning {
@@ -193,7 +194,7 @@ fn write_extras(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses:
                         thinking.put("type", "enabled");
                         thinking.put("budget_tokens", &budget);
                     }
-                    _ => losses.note("reasoning_effort"),
+                    _ => losses.drop(Part::Reasoning),
                 }
             }
         }
@@ -220,8 +221,8 @@ fn write_output(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses:
             described.put("schema", Json::text(schema));
             Ok(())
         }
-        OutputFormat::JsonSchema { .. } => losses.lose("response_format", "the model takes no JSON schema"),
-        OutputFormat::JsonObject => losses.lose("response_format", "the model's format takes a JSON schema only"),
+        OutputFormat::JsonSchema { .. } => losses.refuse(Part::OutputFormat, "the model takes no JSON schema"),
+        OutputFormat::JsonObject => losses.refuse(Part::OutputFormat, "the model's format takes a JSON schema only"),
     }
 }
 

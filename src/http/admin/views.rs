@@ -16,11 +16,12 @@ use crate::{
     domain::{
         Micros,
         account::AccountStatus,
-        api_key::{Budget, Scope},
+        api_key::{Budget, KeyOptions, Scope},
         catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts},
         ledger::{Book, Category, TransferKind},
         pricing::Price,
         quota::Limits,
+        route::Routing,
     },
 };
 
@@ -75,6 +76,7 @@ pub struct ApiKeyView {
     pub budget: Option<Budget>,
     /// Null allows all.
     pub ip_allow: Option<Vec<String>>,
+    pub options: KeyOptions,
     pub expires_at: Option<Moment>,
     pub revoked_at: Option<Moment>,
     /// The key this one replaced.
@@ -97,6 +99,7 @@ impl From<ApiKey> for ApiKeyView {
             limits: key.limits,
             budget: key.budget,
             ip_allow: key.ip_allow.map(|networks| networks.iter().map(ToString::to_string).collect()),
+            options: key.options,
             expires_at: key.expires_at.map(Moment),
             revoked_at: key.revoked_at.map(Moment),
             rotated_from: key.rotated_from,
@@ -262,6 +265,13 @@ impl From<Upstream> for UpstreamView {
     }
 }
 
+/// An outage that is played.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DrillView {
+    pub upstream: String,
+    pub until: Moment,
+}
+
 /// A model with its prices and routes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CatalogModelView {
@@ -278,6 +288,7 @@ pub struct CatalogModelView {
     /// Where the prices were imported from; null when an admin set them.
     pub source: Option<PriceSourceView>,
     pub routes: Vec<Route>,
+    pub routing: Routing,
     /// The vendor.
     pub owner: Option<String>,
     #[schema(format = Date)]
@@ -301,6 +312,7 @@ impl From<Model> for CatalogModelView {
             prices: model.prices,
             source: model.source.map(PriceSourceView::from),
             routes: model.routes,
+            routing: model.routing,
             owner: model.owner,
             deprecated_at: model.deprecated_at,
             enabled: model.enabled,

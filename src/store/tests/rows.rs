@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use pixgate_entities as entities;
+use pixgate_migration::MigratorTrait;
 use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable};
 
 use super::*;
 use crate::{
     domain::{
-        api_key::{ApiKey, Budget, BudgetPeriod, Scope},
+        api_key::{ApiKey, Budget, BudgetPeriod, KeyOptions, Scope},
         catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream},
         pricing::{Price, Unit},
+        route::Routing,
     },
     store::{Engine, audit, catalog, keys, sessions, sql},
 };
@@ -30,7 +32,7 @@ async fn migrations_apply_once() {
 async fn a_fresh_database_waits_for_all_migrations() {
     let directory = tempfile::tempdir().unwrap();
     let db = Db::open(&options(format!("sqlite://{}/new/x.db", directory.path().display()))).await.unwrap();
-    assert_eq!(db.pending_migrations().await.unwrap().len(), 5);
+    assert_eq!(db.pending_migrations().await.unwrap().len(), pixgate_migration::Migrator::migrations().len());
     db.migrate().await.unwrap();
     assert_eq!(db.pending_migrations().await.unwrap().len(), 0);
 }
@@ -151,6 +153,7 @@ async fn entities_match_the_migration() {
                 limits: json,
                 budget: json.to_owned(),
                 ip_allow: json.to_owned(),
+                options: "{}",
                 expires_at: 1,
                 revoked_at: 2,
                 rotated_from: "o".to_owned(),
@@ -192,6 +195,7 @@ async fn entities_match_the_migration() {
                 prices: json,
                 price_source: json.to_owned(),
                 routes: json,
+                routing: "{}",
                 owner: "o".to_owned(),
                 deprecated_at: "2026-12-31".to_owned(),
                 enabled: false,
@@ -206,6 +210,20 @@ async fn entities_match_the_migration() {
             db,
             "audit_entries",
             row!(audit_entries { id: "e", actor: "a", action: "x", subject: "s", details: json, created_at: 1 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "cached_answers",
+            row!(cached_answers {
+                account_id: "a",
+                request_hash: "h",
+                endpoint: "e",
+                upstream_model: "m",
+                sealed_body: vec![0, 1],
+                created_at: 1,
+                expires_at: 2
+            }),
         )
         .await;
         assert_matches(
@@ -326,6 +344,7 @@ async fn keys_are_kept_whole_and_belong_to_one_account() {
             limits: Limits { tpm: Some(9), ..Limits::default() },
             budget: Some(Budget { micros: 5, period: BudgetPeriod::Month }),
             ip_allow: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+            options: KeyOptions { cache_ttl_seconds: Some(60), drop_unsupported: true },
             expires_at: Some(NOW),
             revoked_at: None,
             rotated_from: None,
@@ -383,7 +402,8 @@ async fn the_catalogue_is_loaded_as_it_was_saved() {
             source: Some(PriceSource { name: "litellm".to_owned(), file_sha256: "ab".to_owned(), imported_at: NOW }),
             owner: Some("pixgate".to_owned()),
             deprecated_at: Some("2026-12-31".to_owned()),
-            routes: vec![Route { upstream: "main".to_owned(), upstream_model: "m".to_owned(), weight: 1, priority: 0 }],
+            routes: vec![Route { upstream: "main".to_owned(), upstream_model: "m".to_owned(), weight: 1, priority: 0, costs: Vec::new() }],
+            routing: Routing { sticky: true, fallbacks: vec!["other".to_owned()], ..Routing::default() },
             enabled: true,
             created_at: NOW,
             updated_at: NOW,

@@ -5,50 +5,29 @@
 use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
 
-use super::{
-    CallHead, Charge, Dialect, Endpoint,
-    canonical::{
-        Answer, Block, BlockStart, Choice, Content, Effort, Finish, Json, OutputFormat, Reasoning, Request, Role, Signature, Source,
-        StreamEvent, Tool, ToolChoice, ToolKind, Turn,
+use super::{aim, formats, head, upstreams};
+use crate::{
+    dialect::{
+        Charge, Dialect, Endpoint,
+        canonical::{
+            Answer, Block, BlockStart, Choice, Content, Effort, Finish, Json, OutputFormat, Reasoning, Request, Role, Signature, Source,
+            StreamEvent, Tool, ToolChoice, ToolKind, Turn,
+        },
+        format::{UpstreamFormat, Writing},
+        sse::{Decoder, Event},
     },
-    format::{Aim, CallerFormat, Quirks, UpstreamFormat, Writing},
-    plan,
-    sse::{Decoder, Event},
+    domain::pricing::Quantities,
 };
-use crate::domain::pricing::Quantities;
 
-type Format = (Endpoint, &'static dyn CallerFormat, &'static dyn UpstreamFormat);
-
-/// Formats with both sides.
-pub(super) fn formats() -> impl Iterator<Item = Format> {
-    Endpoint::ALL.into_iter().filter_map(|endpoint| Some((endpoint, plan::caller_format(endpoint)?, plan::upstream_format(endpoint)?)))
-}
-
-/// Formats of upstreams.
-pub(super) fn upstreams() -> impl Iterator<Item = (Endpoint, &'static dyn UpstreamFormat)> {
-    Endpoint::ALL.into_iter().filter_map(|endpoint| Some((endpoint, plan::upstream_format(endpoint)?)))
-}
-
-pub(super) fn aim(model: &str) -> Aim<'_> {
-    let quirks = Quirks { top_k: true, reasoning_input: true, ..Quirks::default() };
-    Aim { model, max_output_tokens: 4_096, quirks, drop_unsupported: false }
-}
-
-pub(super) fn writing(endpoint: Endpoint) -> Writing {
+fn writing(endpoint: Endpoint) -> Writing {
     Writing {
-        head: head(endpoint, "m"),
+        head: head(endpoint),
         call_id: "req_7".to_owned(),
         model: "m".to_owned(),
         created: 1_700_000_000,
         include_usage: true,
         request: Some(std::rc::Rc::default()),
     }
-}
-
-/// The head under which a written body is read back.
-fn head(endpoint: Endpoint, model: &str) -> CallHead {
-    let in_path = endpoint == Endpoint::GenerateContent;
-    CallHead { model: in_path.then(|| model.to_owned()), streamed: in_path.then_some(false), ..CallHead::new(endpoint) }
 }
 
 /// Takes out of a call what this format does not carry, by its documented rules.
@@ -411,7 +390,7 @@ proptest! {
             known_losses(endpoint, &mut expected);
             let written = upstream.write_request(&expected, &aim("m")).unwrap_or_else(|refused| panic!("{endpoint:?}: {refused}"));
             prop_assert_eq!(&written.dropped, &Vec::<String>::new(), "{:?}", endpoint);
-            let read = caller.read_request(&head(endpoint, "m"), &written.body);
+            let read = caller.read_request(&head(endpoint), &written.body);
             let read = read.unwrap_or_else(|invalid| panic!("{endpoint:?}: {invalid}: {}", String::from_utf8_lossy(&written.body)));
             prop_assert_eq!(settled(read), settled(expected), "{:?}: {}", endpoint, String::from_utf8_lossy(&written.body));
         }
@@ -456,7 +435,7 @@ proptest! {
     #[test]
     fn nothing_makes_a_reader_panic(bytes in garbage(), name in prop::option::of("[a-zA-Z_.:]{0,20}")) {
         for (_, caller, _) in formats() {
-            let _ = caller.read_request(&head(Endpoint::GenerateContent, "m"), &bytes);
+            let _ = caller.read_request(&head(Endpoint::GenerateContent), &bytes);
         }
         for (_, upstream) in upstreams() {
             let _ = upstream.read_answer(&bytes);
