@@ -44,12 +44,17 @@ pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
         Some(_) => losses.drop(Part::ServiceTier),
         None => {}
     }
-    let labels =
-        [(Part::User, request.user.is_some()), (Part::Metadata, request.metadata.is_some()), (Part::CacheKey, request.cache_key.is_some())];
-    labels.into_iter().filter(|(_, given)| *given).for_each(|(part, _)| losses.drop(part));
-    if request.verbosity.is_some() {
-        losses.refuse(Part::Verbosity, NOTHING_LIKE_IT)?;
-    }
+    // What changes nothing about the answer, or is only ever tried.
+    let hints = [
+        (Part::User, request.user.is_some()),
+        (Part::Metadata, request.metadata.is_some()),
+        (Part::CacheKey, request.cache_key.is_some()),
+        (Part::Verbosity, request.verbosity.is_some()),
+        (Part::Seed, request.sampling.seed.is_some()),
+        (Part::Logprobs, request.sampling.logprobs.is_some()),
+        (Part::ParallelTools, request.parallel_tools == Some(false) && !request.tools.is_empty()),
+    ];
+    hints.into_iter().filter(|(_, given)| *given).for_each(|(part, _)| losses.drop(part));
     drop(body);
     Ok(Written { dropped: losses.into_dropped(), ..Written::json(Bytes::from(out)) })
 }
@@ -89,10 +94,8 @@ fn write_inference(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, loss
     drop(config);
     let others = [
         (Part::Choices, sampling.n.is_some_and(|n| n > 1)),
-        (Part::Seed, sampling.seed.is_some()),
         (Part::PresencePenalty, sampling.presence_penalty.is_some()),
         (Part::FrequencyPenalty, sampling.frequency_penalty.is_some()),
-        (Part::Logprobs, sampling.logprobs.is_some()),
     ];
     others.into_iter().filter(|(_, given)| *given).try_for_each(|(part, _)| losses.refuse(part, NOTHING_LIKE_IT))
 }
@@ -130,10 +133,6 @@ fn write_tools(body: &mut Object<'_>, request: &Request, losses: &mut Losses) ->
         Some(ToolChoice::Named(name)) => config.object("toolChoice").object("tool").put("name", &**name),
         Some(ToolChoice::Auto | ToolChoice::Allowed { .. }) => put_empty(&mut config.object("toolChoice"), "auto"),
         Some(ToolChoice::None) | None => {}
-    }
-    drop(config);
-    if request.parallel_tools == Some(false) && !request.tools.is_empty() {
-        losses.refuse(Part::ParallelTools, "the model's format cannot keep a model from calling several tools")?;
     }
     Ok(())
 }

@@ -207,26 +207,28 @@ fn what_cannot_be_carried_is_refused_or_dropped() {
         request
     };
     for (request, field) in [
-        (said(Content::Image { source: url(), detail: None }), "image"),
-        (said(Content::Image { source: base64("image/tiff"), detail: None }), "image"),
-        (said(Content::Document { source: url(), name: None }), "document"),
-        (said(Content::Document { source: base64("application/zip"), name: None }), "document"),
-        (said(Content::Audio { source: base64("audio/wav") }), "audio"),
+        (said(Content::Image { source: url(), detail: None }), "image_url"),
+        (said(Content::Image { source: base64("image/tiff"), detail: None }), "image_url"),
+        (said(Content::Document { source: url(), name: None }), "file"),
+        (said(Content::Document { source: base64("application/zip"), name: None }), "file"),
+        (said(Content::Audio { source: base64("audio/wav") }), "input_audio"),
         (said(Content::Opaque { kind: "video_url".to_owned(), json: Json::empty_object() }), "video_url"),
         (sampled(|request| request.sampling.n = Some(2)), "n"),
-        (sampled(|request| request.sampling.seed = Json::parse("7")), "seed"),
-        (sampled(|request| request.sampling.logprobs = Some(0)), "logprobs"),
-        (sampled(|request| request.verbosity = Some("low".to_owned())), "verbosity"),
         (sampled(|request| request.output = OutputFormat::JsonObject), "response_format"),
-        (sampled(|request| (request.tools, request.parallel_tools) = (vec![tool("get")], Some(false))), "parallel_tool_calls"),
         (sampled(|request| request.tools = vec![Tool { kind: ToolKind::Custom, ..tool("run") }]), "tools"),
     ] {
         assert_eq!(write_with(&request, &aim()).expect_err(field).field, field);
         let (_, dropped) = write_with(&request, &Aim { drop_unsupported: true, ..aim() }).expect("dropped");
         assert_eq!(dropped, [field]);
     }
-    let labelled = Request { user: Some("u".to_owned()), metadata: Json::parse("{\"a\":\"b\"}"), ..plain() };
-    assert_eq!(write_with(&labelled, &aim()).expect("written").1, ["user", "metadata"]);
+    let mut hinted = Request { user: Some("u".to_owned()), metadata: Json::parse("{\"a\":\"b\"}"), tools: vec![tool("get")], ..plain() };
+    (hinted.verbosity, hinted.parallel_tools) = (Some("low".to_owned()), Some(false));
+    (hinted.sampling.seed, hinted.sampling.logprobs) = (Json::parse("7"), Some(0));
+    assert_eq!(
+        write_with(&hinted, &aim()).expect("written").1,
+        ["user", "metadata", "verbosity", "seed", "logprobs", "parallel_tool_calls"],
+        "by rule"
+    );
 }
 
 const USAGE: &str = r#"{"inputTokens":5,"outputTokens":4,"totalTokens":19,"cacheReadInputTokens":3,"cacheWriteInputTokens":7,

@@ -373,7 +373,7 @@ fn what_cannot_be_carried_is_refused_or_dropped() {
         (with(&json!({"top_k": 3})), Quirks::default(), "top_k"),
         (with(&json!({"logit_bias": {"1": 2}})), Quirks::default(), "logit_bias"),
         (schema, no_schema, "response_format"),
-        (file(Source::Url { url: "https://a/b.pdf".into(), mime: None }), Quirks::default(), "document"),
+        (file(Source::Url { url: "https://a/b.pdf".into(), mime: None }), Quirks::default(), "file"),
         (with_messages(json!([{"role": "user", "content": [{"type": "video_url"}]}])), Quirks::default(), "video_url"),
     ] {
         let refused = write_with(&request, &Aim { quirks, ..aim() }).expect_err("refused");

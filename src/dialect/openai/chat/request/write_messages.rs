@@ -90,7 +90,9 @@ fn write_image(parts: &mut Array<'_>, source: &Source, detail: Option<&str>, los
     let url = match source {
         Source::Base64 { mime, data } => data_url(mime, data),
         Source::Url { url, .. } => url.clone(),
-        Source::File { .. } | Source::Text(_) => return losses.refuse(Part::Images, "the model's format takes images inline or by URL only"),
+        Source::File { .. } | Source::Text(_) => {
+            return losses.refuse(Part::Images, "the model's format takes images inline or by URL only");
+        }
     };
     let mut part = parts.object();
     part.put("type", "image_url");
