@@ -7,8 +7,10 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod audit_entries;
+pub mod foreign_accounts;
 pub mod grants;
 pub mod idempotency_records;
+pub mod key_notes;
 pub mod lease_slices;
 pub mod leases;
 pub mod ledger_transfers;

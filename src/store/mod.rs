@@ -10,6 +10,8 @@ pub mod accounts;
 pub mod audit;
 pub mod catalog;
 mod error;
+pub mod foreign;
+pub mod foreign_one_api;
 pub mod idempotency;
 pub mod keys;
 pub mod ledger;

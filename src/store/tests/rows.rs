@@ -135,6 +135,8 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(db, "foreign_accounts", row!(foreign_accounts { source: "s", foreign_id: "f", account_id: ACCOUNT, created_at: 1 }))
+            .await;
         assert_matches(
             db,
             "api_keys",
@@ -159,6 +161,7 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(db, "key_notes", row!(key_notes { key_id: "k", metadata: json, blocked_at: 1, expires_before: 2 })).await;
         assert_matches(
             db,
             "upstreams",
