@@ -42,6 +42,11 @@ enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Take over what another gateway was set up with
+    Import {
+        #[command(subcommand)]
+        from: super::import::From,
+    },
     /// Print the OpenAPI document
     Openapi,
 }
@@ -78,6 +83,7 @@ pub fn main() -> ExitCode {
             Command::CheckConfig => check_config(&loaded),
             Command::Doctor => doctor::run(&loaded.settings).await,
             Command::Admin { command: AdminCommand::Create { email } } => report(create_admin(&loaded.settings, &email).await),
+            Command::Import { from } => report(super::import::run(&loaded.settings, &from).await),
             Command::Openapi => ExitCode::SUCCESS,
         }
     })

@@ -18,6 +18,7 @@ mod bad_input;
 mod caller;
 mod charging;
 mod chat;
+mod compat;
 mod completions;
 mod crash;
 mod credits;

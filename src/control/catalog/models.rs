@@ -52,6 +52,22 @@ pub struct NewModel {
     pub enabled: Option<bool>,
 }
 
+impl NewModel {
+    /// A model of which nothing else is said.
+    pub fn of(id: impl Into<String>, kind: ModelKind) -> Self {
+        Self {
+            id: id.into(),
+            kind,
+            display_name: None,
+            context_window: None,
+            max_output_tokens: None,
+            prices: Vec::new(),
+            routes: Vec::new(),
+            enabled: None,
+        }
+    }
+}
+
 /// What to change of a model; fields that are missing stay. Calls that run keep the prices of their admission.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -25,10 +25,10 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     let subscription_paths = vec!["/dashboard/billing/subscription", "/v1/dashboard/billing/subscription"];
     let usage_paths = vec!["/dashboard/billing/usage", "/v1/dashboard/billing/usage"];
     routes
-        .service(get(subscription_paths).route(web::get().to(subscription)))
-        .service(get(usage_paths).route(web::get().to(usage)))
+        .service(get(subscription_paths).route(web::get().to(billing_subscription)))
+        .service(get(usage_paths).route(web::get().to(billing_usage)))
         .service(get(vec!["/api/usage/token", "/api/usage/token/"]).route(web::get().to(token_usage)))
-        .service(get(vec!["/api/status"]).route(web::get().to(status)));
+        .service(get(vec!["/api/status"]).route(web::get().to(one_api_status)));
 }
 
 type Parts = (web::Data<Rc<Pipeline>>, web::Data<CallerReader>, web::Data<Control>);
@@ -58,7 +58,7 @@ impl Standing {
 /// In credits: `hard_limit_usd` is what was used and what is left together, of the key's budget or else of the account. Also under `/v1`.
 #[utoipa::path(get, path = "/dashboard/billing/subscription", tag = "Compatibility", security(("key" = [])),
     responses((status = 200, description = "`hard_limit_usd`, `soft_limit_usd`, `system_hard_limit_usd`, `access_until` (Unix seconds, 0 is never)")))]
-pub async fn subscription(request: HttpRequest, parts: Parts) -> Result<HttpResponse, ApiError> {
+pub async fn billing_subscription(request: HttpRequest, parts: Parts) -> Result<HttpResponse, ApiError> {
     #[derive(Serialize)]
     struct Answer {
         object: &'static str,
@@ -86,7 +86,7 @@ pub async fn subscription(request: HttpRequest, parts: Parts) -> Result<HttpResp
 /// under `/v1`.
 #[utoipa::path(get, path = "/dashboard/billing/usage", tag = "Compatibility", security(("key" = [])),
     responses((status = 200, description = "`{\"object\":\"list\",\"total_usage\":…}`")))]
-pub async fn usage(request: HttpRequest, parts: Parts) -> Result<HttpResponse, ApiError> {
+pub async fn billing_usage(request: HttpRequest, parts: Parts) -> Result<HttpResponse, ApiError> {
     #[derive(Serialize)]
     struct Answer {
         object: &'static str,
@@ -143,7 +143,7 @@ pub async fn token_usage(request: HttpRequest, parts: Parts) -> Result<HttpRespo
 ///
 /// Needs no key.
 #[utoipa::path(get, path = "/api/status", tag = "Operations", responses((status = 200, description = "`data` with `version`, `start_time` (Unix seconds), `system_name`, `quota_per_unit`")))]
-pub async fn status(control: web::Data<Control>) -> HttpResponse {
+pub async fn one_api_status(control: web::Data<Control>) -> HttpResponse {
     #[derive(Serialize)]
     struct Answer {
         success: bool,
