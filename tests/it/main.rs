@@ -26,6 +26,7 @@ mod echo;
 mod embeddings;
 mod faults;
 mod idempotency;
+mod imports;
 mod keys_and_limits;
 mod models;
 mod operations;
