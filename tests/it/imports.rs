@@ -204,7 +204,14 @@ async fn a_one_api_database_becomes_accounts_keys_and_models() {
     says(&made, &["credits", "ada (2)", "made", "1000000 micros"]);
     says(&made, &["credits", "bob (3)", "made", "500002 micros"]);
     says(&made, &["credits", "cleo (4)", "left out", "owes 5 units"]);
-    for (name, outcome) in [("main (1)", "made"), ("off (3)", "made"), ("old (4)", "left out"), ("orphan (5)", "left out"), ("(6)", "left out"), ("net (8)", "left out")] {
+    for (name, outcome) in [
+        ("main (1)", "made"),
+        ("off (3)", "made"),
+        ("old (4)", "left out"),
+        ("orphan (5)", "left out"),
+        ("(6)", "left out"),
+        ("net (8)", "left out"),
+    ] {
         says(&made, &["key", name, outcome]);
     }
     says(&made, &["upstream", "xunfei (2)", "left out", "type 18"]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pixgate_entities as entities;
+use pixgate_migration::{Migrator, MigratorTrait};
 use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable};
 
 use super::*;
@@ -30,7 +31,7 @@ async fn migrations_apply_once() {
 async fn a_fresh_database_waits_for_all_migrations() {
     let directory = tempfile::tempdir().unwrap();
     let db = Db::open(&options(format!("sqlite://{}/new/x.db", directory.path().display()))).await.unwrap();
-    assert_eq!(db.pending_migrations().await.unwrap().len(), 4);
+    assert_eq!(db.pending_migrations().await.unwrap().len(), Migrator::migrations().len());
     db.migrate().await.unwrap();
     assert_eq!(db.pending_migrations().await.unwrap().len(), 0);
 }

@@ -128,6 +128,9 @@ impl Import<'_> {
                 foreign::link(self.control, self.source, foreign_id, &account.id).await?;
             }
             notes.push(format!("joined to {}, which has this address", account.id));
+            if user.status != ENABLED {
+                notes.push("it is disabled there and stays as it is here".to_owned());
+            }
             self.report.add("account", name, Outcome::Changed, notes.join("; "));
             return Ok(Some(Some(account.id)));
         }
