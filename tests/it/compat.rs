@@ -173,13 +173,15 @@ async fn litellm_users_are_accounts_with_credits() {
     let keyless = admin.post("/user/new", &json!({"user_id": "no-mail", "auto_create_key": false})).await.expect(200);
     assert_eq!((&keyless["key"], &keyless["user_email"]), (&Value::Null, &json!("no-mail@litellm.invalid")));
     assert_eq!(admin.post("/user/new", &json!({"user_id": "ada"})).await.status, 409);
-    assert_eq!(admin.post("/user/new", &json!({"user_id": "new", "key_alias": "second"})).await.status, 409);
+    assert_eq!(admin.post("/user/new", &json!({"user_id": "new", "duration": "0s"})).await.status, 400);
     assert_eq!(admin.get("/user/info?user_id=new").await.status, 404, "a refused user leaves nothing behind");
+    assert_eq!((&own["user_info"]["user_email"], &own["user_info"]["max_budget"]), (&Value::Null, &json!(1.5)));
     for (body, param) in [
         (json!({}), "user_email"),
         (json!({"user_id": "x", "user_role": "proxy_admin"}), "user_role"),
         (json!({"user_id": "x", "max_budget": 1, "budget_duration": "1d"}), "budget_duration"),
         (json!({"user_id": "x", "teams": ["t"]}), "teams"),
+        (json!({"user_id": "x", "auto_create_key": false, "models": ["m"]}), "auto_create_key"),
         (json!({"user_id": "a b", "user_email": "x@example.com"}), "user_id"),
     ] {
         assert_eq!(admin.post("/user/new", &body).await.refused(400, "invalid_request")["param"], json!(param), "{body}");
@@ -211,6 +213,13 @@ async fn litellm_routes_reach_no_further_than_the_key() {
     owner.post("/user/new", &json!({"user_id": "x"})).await.refused(403, "scope_missing");
     stranger.chat(MODEL, "Hi").await.expect(200);
     assert_eq!(info(&owner, mine["token"].as_str().unwrap()).await["blocked"], json!(false), "nothing was deleted half-way");
+
+    let powerful = world.app.admin.create_key(&world.account, &json!({"scopes": ["admin"]})).await;
+    for path in ["/key/update", "/key/block"] {
+        owner.post(path, &json!({"key": powerful.id})).await.refused(403, "scope_missing");
+    }
+    owner.post(&format!("/key/{}/regenerate", powerful.id), &json!({})).await.refused(403, "scope_missing");
+    owner.post("/key/delete", &json!({"keys": [powerful.id]})).await.refused(403, "scope_missing");
 
     let plain = &world.caller;
     for (path, body) in

@@ -6,7 +6,7 @@ mod upstreams;
 
 pub use self::{
     builtin::ensure_builtin,
-    models::{ModelPatch, NewModel, create_model, delete_model, get_model, list_models, patch_model},
+    models::{ModelPatch, NewModel, check_model, create_model, delete_model, get_model, list_models, patch_model},
     upstreams::{
         NewUpstream, TimeoutsInput, UpstreamPatch, UpstreamTest, check_upstream, create_upstream, delete_upstream, get_upstream,
         list_upstreams, patch_upstream, test_upstream,

@@ -124,6 +124,14 @@ pub async fn create_model(control: &Control, actor: &Actor, new: NewModel) -> Re
     Ok(model)
 }
 
+/// Whether a model could be made so, as far as it depends on nothing else.
+pub fn check_model(new: &NewModel) -> Result<(), ControlError> {
+    check_id("id", &new.id, ID_LENGTH_MAX)?;
+    check_tokens("context_window", new.context_window)?;
+    check_tokens("max_output_tokens", new.max_output_tokens)?;
+    pricing::validate(&new.prices).map_err(|error| ControlError::invalid("prices", error.to_string()))
+}
+
 pub async fn get_model(control: &Control, id: &str) -> Result<Model, ControlError> {
     store::catalog::get_model(&control.db, id).await?.ok_or_else(|| ControlError::NotFound(format!("model {id}")))
 }

@@ -8,7 +8,7 @@ use crate::{
     },
     domain::{
         catalog::{Model, ModelKind, ProviderKind, Route},
-        pricing::{self, Price},
+        pricing::Price,
     },
     store,
     telemetry::redact::Secret,
@@ -79,7 +79,10 @@ impl<'a> Offer<'a> {
         let api_key = wanted.api_key.unwrap_or_default();
         let same = |known: &&Known| known.provider == wanted.provider && known.base_url == wanted.base_url && known.api_key == api_key;
         if let Some(known) = self.upstreams.iter().find(same) {
-            report.add("upstream", known.name.clone(), Outcome::Unchanged, wanted.note);
+            // Many deployments share one upstream; it is told of once.
+            if !report.mentions("upstream", &known.name) {
+                report.add("upstream", known.name.clone(), Outcome::Unchanged, wanted.note);
+            }
             return Ok(Some(known.name.clone()));
         }
         let Some(name) = self.free_name(&wanted.name) else {
@@ -130,13 +133,13 @@ impl<'a> Offer<'a> {
         let new = NewModel {
             context_window: wanted.context_window,
             max_output_tokens: wanted.max_output_tokens,
-            prices: prices.clone(),
+            prices,
             routes: wanted.routes.clone(),
             enabled: Some(is_priced),
             ..NewModel::of(wanted.id.clone(), wanted.kind)
         };
         let outcome = match report.dry_run {
-            true => pricing::validate(&prices).map_err(|error| ControlError::invalid("prices", error.to_string())),
+            true => catalog::check_model(&new),
             false => catalog::create_model(self.control, &self.actor, new).await.map(|model| self.models.push(model)),
         };
         match refusal(outcome)? {

@@ -48,6 +48,10 @@ impl Report {
         self.lines.push(Line { what, name: clean(name.into()), outcome, why: clean(why.into()) });
     }
 
+    pub(super) fn mentions(&self, what: &str, name: &str) -> bool {
+        self.lines.iter().any(|line| line.what == what && line.name == name)
+    }
+
     pub fn count(&self, outcome: Outcome) -> usize {
         self.lines.iter().filter(|line| line.outcome == outcome).count()
     }

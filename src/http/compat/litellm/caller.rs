@@ -64,6 +64,17 @@ impl Manager {
         Ok(account)
     }
 
+    /// A key by its text or id, to be changed. Only admins change keys that may administer: whoever can replace such a key is one.
+    pub async fn key_to_change(&self, name: &str) -> Result<ApiKey, ApiError> {
+        let key = self.key(name).await?;
+        self.may_change(&key)?;
+        Ok(key)
+    }
+
+    pub fn may_change(&self, key: &ApiKey) -> Result<(), ApiError> {
+        if key.has_scope(Scope::Admin) { self.must_be_admin() } else { self.may_write() }
+    }
+
     /// A key by its text or id. Keys out of reach do not exist.
     pub async fn key(&self, name: &str) -> Result<ApiKey, ApiError> {
         let key = foreign::find_key(&self.control, self.confined_to(), name).await?;

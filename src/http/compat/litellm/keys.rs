@@ -52,7 +52,13 @@ pub(super) async fn create(
     wishes: &KeyWishes,
     text: Option<Secret>,
 ) -> Result<CreatedKey, ControlError> {
-    check(control, wishes, None).await?;
+    if let Some(alias) = wishes.alias.as_ref().and_then(Option::as_deref)
+        && !foreign::keys_titled(control, Some(account_id), alias).await?.is_empty()
+    {
+        return Err(ControlError::Conflict(format!(
+            "this user has a key with the alias '{alias}'; choose another alias or delete that key"
+        )));
+    }
     let new = wishes.new_key().map_err(refused)?;
     let mut created = match text {
         Some(text) => CreatedKey { key: keys::adopt(control, actor, account_id, new, &text).await?, text },
@@ -60,20 +66,6 @@ pub(super) async fn create(
     };
     created.key = note(control, actor, created.key, wishes).await?;
     Ok(created)
-}
-
-/// Whether a key as wished, and a user of this id, could be made.
-pub(super) async fn check(control: &Control, wishes: &KeyWishes, user_id: Option<&str>) -> Result<(), ControlError> {
-    let new = wishes.new_key().map_err(refused)?;
-    keys::check(&new, control.clock.now())?;
-    if let Some(user_id) = user_id {
-        foreign::check_name(user_id)?;
-    }
-    let Some(alias) = wishes.alias.as_ref().and_then(Option::as_deref) else { return Ok(()) };
-    match foreign::keys_titled(control, None, alias).await?.is_empty() {
-        true => Ok(()),
-        false => Err(ControlError::Conflict(format!("a key with the alias '{alias}' exists; choose another alias or delete that key"))),
-    }
 }
 
 /// Keeps the metadata and the block of a key as wished.
@@ -166,11 +158,14 @@ pub async fn delete_keys(manager: Manager, Json(mut fields): Json<Fields>) -> Re
     }
     let mut ids = Vec::new();
     for name in &names {
-        ids.push(manager.key(name).await?.id);
+        ids.push(manager.key_to_change(name).await?.id);
     }
     for alias in &aliases {
         match foreign::keys_titled(&manager.control, manager.confined_to(), alias).await?.as_slice() {
-            [key] => ids.push(key.id.clone()),
+            [key] => {
+                manager.may_change(key)?;
+                ids.push(key.id.clone());
+            }
             [] => return Err(ApiError::not_found(format!("there is no key with the alias '{alias}' in reach of this key"))),
             several => {
                 let why = format!("key_aliases: {} keys have the alias '{alias}'; delete them by key or id", several.len());
@@ -235,7 +230,7 @@ async fn switch(manager: Manager, mut fields: Fields, blocked: bool) -> Result<H
         (status = 409, description = "The key is revoked, expired or blocked")))]
 pub async fn regenerate_key(manager: Manager, name: web::Path<String>, Json(mut fields): Json<Fields>) -> Result<HttpResponse, ApiError> {
     manager.may_write()?;
-    let old = manager.key(&name).await?;
+    let old = manager.key_to_change(&name).await?;
     let grace = fields.take_text("grace_period")?.flatten().map(|text| seconds("grace_period", &text)).transpose()?;
     let wishes = KeyWishes::take(&mut fields, manager.control.clock.now())?;
     fields.finish()?;
@@ -259,7 +254,7 @@ pub async fn regenerate_key(manager: Manager, name: web::Path<String>, Json(mut 
 /// The key that the field `key` names.
 async fn named_key(manager: &Manager, fields: &mut Fields) -> Result<ApiKey, ApiError> {
     match fields.take_text("key")?.flatten() {
-        Some(name) => manager.key(&name).await,
+        Some(name) => manager.key_to_change(&name).await,
         None => Err(invalid("key", "key is required: the text or the id of a key".to_owned())),
     }
 }
@@ -276,6 +271,6 @@ async fn show_once(manager: &Manager, created: CreatedKey) -> Result<HttpRespons
 }
 
 /// A refusal of the shapes, on its way through a use case.
-fn refused(error: ApiError) -> ControlError {
+pub(super) fn refused(error: ApiError) -> ControlError {
     ControlError::Invalid { message: error.message, param: error.param.map(Into::into) }
 }

@@ -24,7 +24,7 @@ use crate::{
 const UNNAMED: &str = "unnamed key";
 
 /// What a request says a key should be.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub struct KeyWishes {
     pub alias: Given<String>,
     models: Given<Vec<String>>,
@@ -69,6 +69,11 @@ impl KeyWishes {
             foreign::check_metadata(metadata)?;
         }
         Ok(wishes)
+    }
+
+    /// True when nothing is wished for.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 
     /// What to change of a key to make these wishes true.

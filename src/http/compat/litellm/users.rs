@@ -8,7 +8,7 @@ use super::{
     super::decimal,
     caller::{Manager, Reach},
     fields::{Fields, invalid},
-    keys::{check, create},
+    keys::{create, refused},
     shapes::{KeyInfo, KeyWishes},
 };
 use crate::{
@@ -68,6 +68,10 @@ impl UserWishes {
         let with_key = fields.take("auto_create_key")?.flatten().unwrap_or(true);
         let name = fields.take_text("user_alias")?.flatten();
         let key = KeyWishes::take(fields, now)?;
+        if !with_key && !key.is_nothing() {
+            let why = "auto_create_key is false, but key_alias, models, duration, metadata, key_type and blocked are about a key; make it with /key/generate";
+            return Err(invalid("auto_create_key", why.to_owned()));
+        }
         Ok(Self { user_id, email, name, limits, credits, with_key, key })
     }
 }
@@ -81,7 +85,8 @@ fn address_of(user_id: &str) -> String {
 #[derive(Serialize)]
 struct UserView {
     user_id: String,
-    user_email: String,
+    /// Kept from keys that may only call models: those are given away more readily.
+    user_email: Option<String>,
     user_alias: Option<String>,
     user_role: &'static str,
     spend: Box<RawValue>,
@@ -94,12 +99,13 @@ struct UserView {
 }
 
 impl UserView {
-    async fn of(control: &Control, account: &Account) -> Result<Self, ApiError> {
+    async fn of(control: &Control, account: &Account, reach: Reach) -> Result<Self, ApiError> {
+        let may_know = reach != Reach::OwnKey;
         let balance = credits::balance(control, &account.id).await?;
         Ok(Self {
             user_id: foreign::name_of(control, foreign::LITELLM, &account.id).await?,
-            user_email: account.email.clone(),
-            user_alias: Some(account.name.clone()).filter(|name| !name.is_empty()),
+            user_email: may_know.then(|| account.email.clone()),
+            user_alias: Some(account.name.clone()).filter(|name| may_know && !name.is_empty()),
             user_role: "internal_user",
             spend: decimal(balance.spent_micros)?,
             max_budget: decimal(balance.granted_micros)?,
@@ -136,7 +142,7 @@ pub async fn new_user(manager: Manager, Json(mut fields): Json<Fields>) -> Resul
     fields.finish()?;
     let actor = manager.actor();
     let (account, created) = manager.control.to_the_end(|control| async move { make(&control, &actor, wishes).await }).await?;
-    let user = UserView::of(&manager.control, &account).await?;
+    let user = UserView::of(&manager.control, &account, manager.reach).await?;
     let answer = Answer {
         token: created.as_ref().map(|created| created.key.id.clone()),
         expires: created.as_ref().and_then(|created| created.key.expires_at).map(Moment),
@@ -157,7 +163,8 @@ async fn make(control: &Control, actor: &Actor, wishes: UserWishes) -> Result<(A
         }
     }
     // Whatever can be refused is refused before anything is made.
-    check(control, &wishes.key, wishes.user_id.as_deref()).await?;
+    keys::check(&wishes.key.new_key().map_err(refused)?, control.clock.now())?;
+    wishes.user_id.as_deref().map_or(Ok(()), foreign::check_name)?;
     let new = NewAccount { email: wishes.email, name: wishes.name, verified: true, limits: Some(wishes.limits), plan_id: None };
     let account = accounts::create(control, actor, new).await?;
     if let Some(user_id) = &wishes.user_id {
@@ -210,7 +217,7 @@ pub async fn user_info(manager: Manager, Query(query): Query<UserQuery>) -> Resu
     for key in &shown {
         infos.push(KeyInfo::of(control, key).await?);
     }
-    let user_info = UserView::of(control, &account).await?;
+    let user_info = UserView::of(control, &account, manager.reach).await?;
     let answer = Answer { user_id: user_info.user_id.clone(), user_info, keys: infos, teams: Vec::new() };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
 }
