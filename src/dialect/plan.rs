@@ -8,7 +8,9 @@ use super::{
     CallHead, Endpoint, Garbage, Invalid, Meter, Whole,
     canonical::Request,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
-    openai, translate,
+    openai,
+    responses::Responses,
+    translate,
 };
 use crate::domain::refusal::Refusal;
 
@@ -19,6 +21,7 @@ const CHAT_PREFERENCE: [Endpoint; 5] =
 /// The chat format of a route of ours.
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
+        Endpoint::Responses => Some(&Responses),
         _ => None,
     }
 }
@@ -26,6 +29,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 /// The chat format of something an upstream is asked.
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
+        Endpoint::Responses => Some(&Responses),
         _ => None,
     }
 }

@@ -38,6 +38,8 @@ pub struct Request {
     pub metadata: Option<Json>,
     pub cache_key: Option<String>,
     pub service_tier: Option<String>,
+    /// What answers in the caller's dialect repeat of the call (OpenAI Responses): an object.
+    pub echo: Option<Json>,
     /// Fields that were there and that no other dialect can express.
     pub unmodelled: Vec<Unmodelled>,
 }
