@@ -24,6 +24,9 @@ use crate::{
     domain::pricing::Quantities,
 };
 
+/// More searches than this in one answer are nonsense, and would overflow prices.
+const SEARCHES_MAX: u64 = 1_000_000;
+
 /// What has to be known of a response object.
 #[derive(Deserialize)]
 pub(super) struct Fields<'a> {
@@ -43,6 +46,21 @@ pub(super) struct Fields<'a> {
     pub incomplete_details: Option<Incomplete<'a>>,
     #[serde(borrow, default)]
     pub service_tier: Option<Prose<'a>>,
+    #[serde(default)]
+    tool_usage: Option<ToolUsage>,
+}
+
+/// What tools that run at the vendor did.
+#[derive(Deserialize)]
+struct ToolUsage {
+    #[serde(default)]
+    web_search: Option<WebSearch>,
+}
+
+#[derive(Deserialize)]
+struct WebSearch {
+    #[serde(default)]
+    num_requests: u64,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +91,13 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
+    /// What was used, as far as the upstream says.
+    pub fn used(&self) -> Option<Quantities> {
+        let used = usage::read(self.usage?.get())?;
+        let searches = self.tool_usage.as_ref().and_then(|usage| usage.web_search.as_ref()).map_or(0, |search| search.num_requests);
+        Some(Quantities { searches: searches.min(SEARCHES_MAX), ..used })
+    }
+
     pub fn finish(&self, blocks: &[Block]) -> Finish {
         let has = |wanted: fn(&Content) -> bool| blocks.iter().any(|block| wanted(&block.content));
         match self.incomplete_details.as_ref().and_then(|details| details.reason.as_ref()).map(|reason| &*reason.0) {
@@ -90,13 +115,13 @@ impl<'a> Fields<'a> {
 pub(super) fn read(body: &[u8]) -> Result<Answer, Garbage> {
     let text = std::str::from_utf8(body).map_err(|_| Garbage("the answer is not valid UTF-8".to_owned()))?;
     let fields = Fields::parse(text)?;
-    let blocks = read_output(fields.output);
+    let (blocks, usage) = (read_output(fields.output), fields.used());
     let choice = Choice { finish: fields.finish(&blocks), blocks, stop_sequence: None, logprobs: logprobs(fields.output) };
     Ok(Answer {
         id: fields.id.map(|id| id.0.into_owned()),
         model: fields.model.map(|model| model.0.into_owned()),
         choices: vec![choice],
-        usage: fields.usage.and_then(|raw| usage::read(raw.get())),
+        usage,
         service_tier: fields.service_tier.map(|tier| tier.0.into_owned()).filter(|tier| !tier.is_empty()),
     })
 }
@@ -296,7 +321,7 @@ pub(super) fn peek(body: &Bytes, writing: &Writing) -> Result<Box<dyn Whole>, Ga
     let own_id = || fields.id.as_ref().map(|id| id.0.clone().into_owned()).unwrap_or_default();
     Ok(Box::new(Passed {
         id: if kept.is_some() { Ids::of(writing).response() } else { own_id() },
-        usage: fields.usage.and_then(|raw| usage::read(raw.get())),
+        usage: fields.used(),
         usage_at: fields.usage.map(span),
         output_at: fields.output.map(span).unwrap_or_default(),
         body: body.clone(),

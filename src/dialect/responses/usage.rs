@@ -89,14 +89,13 @@ pub(super) fn with_cost(reported: Option<&str>, charge: &Charge) -> String {
 
 /// Both objects of details are required by clients.
 fn made(used: &Quantities) -> String {
-    let input = used.input_tokens + used.cached_input_tokens + used.cache_write_tokens;
-    let output = used.output_tokens + used.reasoning_tokens;
+    let (input, output) = (used.all_input_tokens(), used.all_output_tokens());
     format!(
         r#"{{"input_tokens":{input},"input_tokens_details":{{"cached_tokens":{},"cache_write_tokens":{}}},"output_tokens":{output},"output_tokens_details":{{"reasoning_tokens":{}}},"total_tokens":{}}}"#,
         used.cached_input_tokens,
-        used.cache_write_tokens,
+        used.cache_write_tokens.saturating_add(used.cache_write_1h_tokens),
         used.reasoning_tokens,
-        input + output
+        input.saturating_add(output)
     )
 }
 

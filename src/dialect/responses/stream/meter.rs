@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{
-        answer::Kept,
+        answer::{Fields, Kept},
         edit,
         object::{Frame, Ids, Status},
         usage,
@@ -96,7 +96,7 @@ impl PassedStream {
             self.id = response.id.map(|id| id.0.into_owned()).filter(|id| !id.is_empty());
         }
         if matches!(kind, "response.completed" | "response.incomplete") {
-            self.reported = response.usage.and_then(|raw| usage::read(raw.get()));
+            self.reported = serde_json::from_str::<Fields<'_>>(raw.get()).ok().and_then(|fields| fields.used());
             self.last = Some((event.data.clone(), span));
             return Step::Done;
         }

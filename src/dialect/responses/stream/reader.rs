@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::super::{
     answer::{self, chat_logprobs},
     items::PARAGRAPH,
-    signature, usage,
+    signature,
 };
 use crate::dialect::{
     canonical::{Block, BlockStart, Content, Signature, StreamEvent, ToolKind},
@@ -245,7 +245,7 @@ impl Reader {
         if self.number == 0 {
             blocks.iter().for_each(|block| self.give_whole(block, events));
         }
-        if let Some(used) = fields.usage.and_then(|raw| usage::read(raw.get())) {
+        if let Some(used) = fields.used() {
             events.push(StreamEvent::Usage(used));
         }
         events.push(StreamEvent::Finish { choice: 0, finish: fields.finish(&blocks), stop_sequence: None });
