@@ -17,6 +17,7 @@ pub mod models;
 pub mod nodes;
 pub mod open_holds;
 pub mod sessions;
+pub mod stored_responses;
 pub mod upstreams;
 pub mod usage_records;
 pub mod wallets;

@@ -213,6 +213,7 @@ impl Shared {
             journal: self.journal.clone(),
             connector,
             db: self.db.clone(),
+            sealer: self.sealer.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
@@ -317,6 +318,8 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         output_tokens_hold_max: settings.ledger.output_tokens_hold_max,
         idempotency_ttl: Duration::from_secs(settings.idempotency.ttl_hours.saturating_mul(3_600)),
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
+        responses_retention: settings.responses.retention(),
+        responses_bytes_max: settings.server.max_body_bytes,
         traced: settings.telemetry.otlp_endpoint.is_some(),
     }
 }

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -270,6 +271,23 @@ section! {
     }
 }
 
+section! {
+    /// `[responses]`
+    Responses in "responses" {
+        /// Keep answers of `/v1/responses` whose callers do not say `store: false`, encrypted, so that `previous_response_id` works.
+        store: bool = false;
+        /// Days for which they are kept.
+        retention_days: u64 = 30, 1 to 3650;
+    }
+}
+
+impl Responses {
+    /// `None` when answers are not kept at all.
+    pub fn retention(&self) -> Option<Duration> {
+        self.store.then(|| Duration::from_secs(self.retention_days.saturating_mul(DAY_SECONDS.unsigned_abs())))
+    }
+}
+
 /// The whole tree. Made by [`super::load`]; the default is what an empty file means.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -286,6 +304,7 @@ pub struct Settings {
     pub openai: OpenAi,
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
+    pub responses: Responses,
     pub bench: Bench,
 }
 
@@ -306,6 +325,7 @@ impl Settings {
             OpenAi::SETTINGS,
             Telemetry::SETTINGS,
             Idempotency::SETTINGS,
+            Responses::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]

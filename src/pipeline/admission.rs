@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay, routing};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay, routing, stored};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
@@ -51,6 +51,8 @@ pub struct Admitted {
     pub held: HeldCredits,
     pub rate: RateState,
     pub idempotency: Option<IdempotencyClaim>,
+    /// What is kept beside the answer, when the answer is.
+    pub keep: Option<stored::Keep>,
     /// A place of the model that answers, when their number is limited.
     pub place: Option<Place>,
     pub guard: CallGuard,
@@ -73,7 +75,7 @@ struct Read {
     choices: u64,
 }
 
-pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
+pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
     let claim = incoming.idempotency_key.as_ref().map(|key| IdempotencyClaim { key: key.clone(), request_hash: request_hash(&incoming) });
     if let Some(claim) = &claim {
         // An answer that was paid for is given again whatever has become of limits, credits or the model.
@@ -83,6 +85,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         }
     }
     let started_at = pipeline.clock.now();
+    let keep = stored::prepare(pipeline, &mut incoming).await?;
     let read = match read(pipeline, &incoming).await {
         Ok(read) => read,
         Err(refusal) => {
@@ -153,6 +156,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             held,
             rate,
             idempotency: claim,
+            keep,
             place: None,
             guard,
         })));
@@ -234,7 +238,7 @@ fn check_context(model: &Model, input_tokens: u64) -> Result<(), Refusal> {
 }
 
 /// A caller's text as it may stand in our own: bounded, and without control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 

@@ -349,6 +349,7 @@ async fn finish(
     let (body, content_type) = whole.finish(&metered.charge());
     facts.cost_micros = Some(metered.cost_micros);
     let kept = call.idempotency.is_some().then(|| Kept { content_type: &content_type, body: Some(body.clone()) });
-    settlement::capture(pipeline, call, metered, ending, kept).await.map_err(CallError::NotDurable)?;
+    let response = call.keep.is_some().then(|| body.clone());
+    settlement::capture(pipeline, call, metered, ending, kept, response).await.map_err(CallError::NotDurable)?;
     Ok(Outgoing::Whole { facts, status: 200, content_type: content_type.into_owned(), body })
 }

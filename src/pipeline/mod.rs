@@ -14,6 +14,7 @@ mod relay;
 mod replay;
 mod routing;
 mod settlement;
+mod stored;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -34,7 +35,7 @@ use crate::{
     clock::Clock,
     dialect::CallHead,
     domain::{Micros, Timestamp, refusal::Refusal},
-    store::Db,
+    store::{Db, seal::Sealer},
     telemetry::metrics::Metrics,
     upstream::{Connector, Failure},
 };
@@ -45,8 +46,10 @@ pub struct Pipeline {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub connector: Connector,
-    /// For replays of earlier answers only.
+    /// For earlier answers only: those replayed, and those kept for their callers.
     pub db: Db,
+    /// Of answers that are kept.
+    pub sealer: Sealer,
     pub clock: Clock,
     pub metrics: Metrics,
     pub drain: Drain,
@@ -68,6 +71,10 @@ pub struct Policy {
     pub idempotency_ttl: Duration,
     /// Longest answer that is kept for replays.
     pub idempotency_bytes_max: usize,
+    /// How long answers are kept whose callers ask for it; `None` when none are.
+    pub responses_retention: Option<Duration>,
+    /// Longest conversation that is continued from kept answers, as a request body.
+    pub responses_bytes_max: usize,
     /// Whether spans are exported; without it calls make none.
     pub traced: bool,
 }

@@ -5,8 +5,10 @@ mod catalog;
 mod catalog_facts;
 mod ledger;
 mod routing;
+mod stored_responses;
 mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, routing::STEP];
+pub const ALL: &[Step] =
+    &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, routing::STEP, stored_responses::STEP];

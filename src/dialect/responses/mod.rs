@@ -17,6 +17,7 @@ mod outgoing;
 mod parts;
 mod request;
 mod signature;
+pub mod stored;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::dialect::{Dialect, canonical::Signature};
 
 /// Begins what was wrapped here. OpenAI's begins with `gAAAA`.
-const MARK: &str = "pixgate1.";
+pub(super) const MARK: &str = "pixgate1.";
 
 /// What a reasoning item carries.
 #[derive(Debug, PartialEq, Eq)]

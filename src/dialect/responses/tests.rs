@@ -422,6 +422,22 @@ fn answers_that_are_kept_ask_for_the_sealed_thought() {
     );
 }
 
+#[test]
+fn thoughts_that_the_upstream_cannot_take_back_stay_behind() {
+    let foreign = Signature { vendor: Dialect::Anthropic, value: "sig".to_owned(), sealed: false, id: None };
+    let foreign = super::signature::wrap(&foreign, None);
+    let thought = |encrypted: Value| json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encrypted});
+    let input = json!([thought(Value::Null), thought(json!("gAAA")), thought(json!(foreign)), thought(Value::Null), {"role": "user", "content": "x"}]);
+    let body = json!({"model": "m", "input": input}).to_string();
+    let forwarded = |earlier_items: usize| {
+        let head = CallHead { chain: Chain { earlier_items, ..Chain::default() }, ..head() };
+        serde_json::from_str::<Value>(&forward(&head, &body)).expect("JSON")["input"].clone()
+    };
+    let items = |kept: &[usize]| json!(kept.iter().map(|index| input[*index].clone()).collect::<Vec<_>>());
+    assert_eq!(forwarded(0), items(&[0, 1, 3, 4]));
+    assert_eq!(forwarded(2), items(&[1, 3, 4]));
+}
+
 fn answer(blocks: Vec<Block>, finish: Finish) -> Answer {
     Answer { choices: vec![Choice { blocks, finish, stop_sequence: None, logprobs: None }], ..Answer::default() }
 }

@@ -236,6 +236,21 @@ async fn entities_match_the_migration() {
         .await;
         assert_matches(
             db,
+            "stored_responses",
+            row!(stored_responses {
+                id: "r",
+                account_id: "a",
+                model: "m",
+                previous_id: "p".to_owned(),
+                sealed_input: vec![0, 255],
+                sealed_output: vec![1],
+                created_at: 1,
+                expires_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
             "usage_records",
             row!(usage_records {
                 id: "u",
