@@ -16,7 +16,7 @@ use crate::{
     config::{Durability, Settings, secrets},
     control::{Control, NodeFacts},
     domain::{SECOND, Timestamp, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
-    pipeline::{self, Drain, Pipeline},
+    pipeline::{self, CachePolicy, Drain, Pipeline},
     store::{self, Db, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -320,6 +320,12 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
         responses_retention: settings.responses.retention(),
         responses_bytes_max: settings.server.max_body_bytes,
+        cache: CachePolicy {
+            enabled: settings.cache.enabled,
+            ttl: Duration::from_secs(settings.cache.ttl_seconds),
+            charge_percent: settings.cache.charge_percent,
+            answer_bytes_max: settings.cache.answer_bytes_max,
+        },
         traced: settings.telemetry.otlp_endpoint.is_some(),
     }
 }

@@ -89,6 +89,8 @@ pub struct CallHead {
     /// Leave out what the upstream cannot express instead of refusing the call.
     pub drop_unsupported: bool,
     pub chain: Chain,
+    /// Only the input is to be counted: what only an answer needs may be missing.
+    pub counts_only: bool,
 }
 
 impl CallHead {
@@ -103,6 +105,7 @@ impl CallHead {
             betas: None,
             drop_unsupported: false,
             chain: Chain::default(),
+            counts_only: false,
         }
     }
 }
@@ -132,6 +135,10 @@ pub struct Quirks {
     pub json_schema: bool,
     /// Takes temperature, top_p and top_k.
     pub sampling: bool,
+    /// A chat server that takes `top_k`, as many do; OpenAI's own does not.
+    pub top_k: bool,
+    /// A chat server that takes back what its model thought: `reasoning_content`, `reasoning_details` and `extra_content`.
+    pub reasoning_input: bool,
     pub reasoning: ReasoningStyle,
 }
 
@@ -143,6 +150,8 @@ impl Default for Quirks {
             developer_role: true,
             json_schema: true,
             sampling: true,
+            top_k: false,
+            reasoning_input: false,
             reasoning: ReasoningStyle::Effort,
         }
     }

@@ -6,13 +6,16 @@
 //!
 //! Absent on purpose: HTTP (status codes live in `http::error`, sending in `upstream`), clocks and prices.
 
+pub mod anthropic;
 pub mod canonical;
 mod cost;
+mod counts;
 mod endpoint;
 pub mod errors;
 pub mod format;
 mod inbound;
 pub(crate) mod json;
+mod losses;
 pub mod openai;
 pub mod plan;
 pub mod responses;

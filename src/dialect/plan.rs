@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{
-    CallHead, Endpoint, Garbage, Invalid, Meter, Whole,
+    CallHead, Endpoint, Garbage, Invalid, Meter, Whole, anthropic,
     canonical::Request,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
     openai,
@@ -22,6 +22,8 @@ const CHAT_PREFERENCE: [Endpoint; 5] =
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
         Endpoint::Responses => Some(&Responses),
+        Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -30,6 +32,8 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
         Endpoint::Responses => Some(&Responses),
+        Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -82,13 +86,12 @@ impl Plan {
     pub fn write(&mut self, head: &CallHead, body: &Bytes, aim: &Aim<'_>) -> Result<Written, CannotWrite> {
         if self.is_direct() {
             return Ok(match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
-                    Written::json(openai::Request::parse(self.caller, body)?.forward_body(body, aim.model))
-                }
+                Endpoint::Completions | Endpoint::Embeddings => openai::Request::parse(self.caller, body)?.forward(body, aim),
                 endpoint => format_of(endpoint)?.forward(head, body, aim)?,
             });
         }
-        let request = Rc::new(format_of(self.caller)?.read_request(head, body)?);
+        let request = format_of(self.caller)?.read_request(head, body)?;
+        let request = Rc::new(Request { caller: Some(self.caller), ..request });
         let written = upstream_format(self.upstream).ok_or_else(|| not_spoken(self.upstream))?.write_request(&request, aim)?;
         self.request = Some(request);
         Ok(written)
@@ -98,9 +101,7 @@ impl Plan {
     pub fn whole(&self, body: &Bytes, writing: &Writing) -> Result<Box<dyn Whole>, Garbage> {
         let Some(request) = &self.request else {
             return match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
-                    Ok(Box::new(openai::Answer::parse(self.caller, body)?))
-                }
+                Endpoint::Completions | Endpoint::Embeddings => Ok(Box::new(openai::Answer::parse(self.caller, body)?)),
                 endpoint => caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.peek(body, writing),
             };
         };
@@ -113,9 +114,7 @@ impl Plan {
     pub fn meter(&self, writing: &Writing) -> Result<Box<dyn Meter>, Garbage> {
         let Some(request) = &self.request else {
             return match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions => {
-                    Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage)))
-                }
+                Endpoint::Completions => Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage))),
                 endpoint => Ok(caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.meter(writing)),
             };
         };

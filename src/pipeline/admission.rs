@@ -1,19 +1,17 @@
 //! From bytes to a call that may run: parse, find the model, hold the worst case with one `Admit`.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay, routing, stored};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing, stored};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
         catalog::{ModelEntry, Resolved},
-        detached,
         places::Place,
     },
-    dialect::{CallHead, Inbound, canonical::Needs, tokens},
+    dialect::{CallHead, Inbound, canonical::Needs},
     domain::{
         Timestamp,
         catalog::Model,
@@ -23,8 +21,6 @@ use crate::{
     },
 };
 
-/// Larger texts are counted away from the worker thread.
-const COUNT_INLINE_BYTES_MAX: usize = 64 * 1024;
 /// How often a call asks again after the one it duplicated ended without an answer.
 const ADMITS_MAX: u32 = 4;
 
@@ -55,6 +51,10 @@ pub struct Admitted {
     pub keep: Option<stored::Keep>,
     /// A place of the model that answers, when their number is limited.
     pub place: Option<Place>,
+    /// How long the answer is kept for the same request; `None`: it is not.
+    pub cache_ttl: Option<Duration>,
+    /// What part of the cost is charged.
+    pub charged_percent: u32,
     pub guard: CallGuard,
 }
 
@@ -76,7 +76,10 @@ struct Read {
 }
 
 pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
-    let claim = incoming.idempotency_key.as_ref().map(|key| IdempotencyClaim { key: key.clone(), request_hash: request_hash(&incoming) });
+    let claim = incoming
+        .idempotency_key
+        .as_ref()
+        .map(|key| IdempotencyClaim { key: key.clone(), request_hash: replay::request_hash(&incoming.head, &incoming.body) });
     if let Some(claim) = &claim {
         // An answer that was paid for is given again whatever has become of limits, credits or the model.
         let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
@@ -129,14 +132,15 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
-        let Admission { account_id, key_id, held, rate } = admission;
+        let Admission { account_id, key_id, options, held, rate } = admission;
         if let Some(claim) = &claim
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
             held.release(None);
             return Ok(Outcome::Replay(answer));
         }
-        let Incoming { head, body, id, request_id, arrived_at, .. } = incoming;
+        let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
+        head.drop_unsupported |= options.drop_unsupported;
         let Read { model, fallbacks, variant, streamed, include_usage, input_tokens, .. } = read;
         return Ok(Outcome::Run(Box::new(Admitted {
             head,
@@ -158,6 +162,8 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             idempotency: claim,
             keep,
             place: None,
+            cache_ttl: cache::ttl(&pipeline.policy.cache, cache, options.cache_ttl_seconds),
+            charged_percent: 100,
             guard,
         })));
     }
@@ -176,15 +182,7 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
     check_capabilities(&model.model, call.needs(), call.streamed())?;
-    if !tokens::are_loaded() {
-        // The first call of this process; the others of its thread go on meanwhile.
-        let _ = detached::compute(tokens::warm_up).await;
-    }
-    let input_tokens = if call.text_bytes() <= COUNT_INLINE_BYTES_MAX {
-        call.input_tokens()
-    } else {
-        count_elsewhere(incoming.head.clone(), incoming.body.clone()).await?
-    };
+    let input_tokens = counting::input_tokens(&call, &incoming.head, &incoming.body).await?;
     check_context(&model.model, input_tokens)?;
     let fallbacks = model.model.routing.fallbacks.iter().filter_map(|id| snapshot.model(id)).cloned().collect();
     let cap = pipeline.policy.output_tokens_hold_max;
@@ -199,11 +197,6 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         variant,
         model,
     })
-}
-
-async fn count_elsewhere(head: CallHead, body: Bytes) -> Result<u64, Refusal> {
-    let counted = detached::compute(move || Ok(Inbound::read(&head, &body)?.input_tokens())).await;
-    counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))
 }
 
 /// What the catalogue knows a model cannot do is refused before its upstream is asked.
@@ -240,18 +233,6 @@ fn check_context(model: &Model, input_tokens: u64) -> Result<(), Refusal> {
 /// A caller's text as it may stand in our own: bounded, and without control characters.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
-}
-
-fn request_hash(incoming: &Incoming) -> String {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(incoming.head.endpoint.path().as_bytes());
-    for part in [&incoming.head.model, &incoming.head.content_type].into_iter().flatten() {
-        hash.update(b"\n");
-        hash.update(part.as_bytes());
-    }
-    hash.update(b"\n");
-    hash.update(&incoming.body);
-    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> std::time::Duration {

@@ -7,6 +7,8 @@
 //! Absent on purpose: HTTP in (see `http::api`), state that outlives a call (see `actors`).
 
 mod admission;
+mod cache;
+mod counting;
 mod drain;
 mod exchange;
 mod metering;
@@ -21,6 +23,8 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tracing::Instrument;
 
+pub use cache::{CachePolicy, CacheWish};
+pub use counting::count;
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
 
@@ -46,9 +50,9 @@ pub struct Pipeline {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub connector: Connector,
-    /// For earlier answers only: those replayed, and those kept for their callers.
+    /// For earlier answers only: replays, the cache, and those kept for their callers.
     pub db: Db,
-    /// Of answers that are kept.
+    /// For answers that are kept.
     pub sealer: Sealer,
     pub clock: Clock,
     pub metrics: Metrics,
@@ -75,6 +79,7 @@ pub struct Policy {
     pub responses_retention: Option<Duration>,
     /// Longest conversation that is continued from kept answers, as a request body.
     pub responses_bytes_max: usize,
+    pub cache: CachePolicy,
     /// Whether spans are exported; without it calls make none.
     pub traced: bool,
 }
@@ -89,6 +94,7 @@ pub struct Incoming {
     /// What the caller sees as `x-request-id`: its own, or ours.
     pub request_id: String,
     pub idempotency_key: Option<String>,
+    pub cache: CacheWish,
     pub arrived_at: Timestamp,
 }
 
@@ -111,6 +117,8 @@ pub struct Facts {
     pub answered_by: Option<Arc<str>>,
     /// The day from which the model's vendor may switch it off.
     pub deprecated_at: Option<Arc<str>>,
+    /// Whether the answer came from the cache, where it was looked for.
+    pub cached: Option<bool>,
     /// Fields that were not carried to the upstream.
     pub dropped: Vec<String>,
     /// True when this is the stored answer to an earlier call with the same Idempotency-Key.
@@ -126,6 +134,7 @@ impl Facts {
             rate,
             answered_by: None,
             deprecated_at: None,
+            cached: None,
             dropped: Vec::new(),
             replayed: false,
         }

@@ -12,7 +12,7 @@ use super::{CallError, Incoming, Pipeline, admission::shown};
 use crate::{
     actors::detached,
     dialect::{
-        Chain, Endpoint,
+        CallHead, Chain, Endpoint,
         responses::stored::{self, Earlier, Expanded, Wishes},
     },
     domain::{Timestamp, refusal::Refusal},
@@ -56,15 +56,15 @@ pub async fn prepare(pipeline: &Rc<Pipeline>, incoming: &mut Incoming) -> Result
     Ok(is_kept.then_some(Keep { previous_id: wishes.previous_id, input: expanded.input }))
 }
 
-/// The body of a call whose input is only counted.
-pub async fn for_counting(pipeline: &Rc<Pipeline>, account_id: &str, body: Bytes) -> Result<(Bytes, Chain), Refusal> {
-    match Wishes::read(&body) {
-        Some(wishes) if wishes.previous_id.is_some() || !wishes.references.is_empty() => {
-            let expanded = expand(pipeline, account_id, &wishes, &body).await?;
-            Ok((expanded.body, Chain { earlier_items: expanded.earlier_items, ..Chain::default() }))
-        }
-        _ => Ok((body, Chain::default())),
+/// The same for a call whose input is only counted.
+pub async fn expand_for_count(pipeline: &Rc<Pipeline>, account_id: &str, head: &mut CallHead, body: &mut Bytes) -> Result<(), Refusal> {
+    let wishes = if head.endpoint == Endpoint::Responses { Wishes::read(body) } else { None };
+    if let Some(wishes) = wishes.filter(|wishes| wishes.previous_id.is_some() || !wishes.references.is_empty()) {
+        let expanded = expand(pipeline, account_id, &wishes, body).await?;
+        *body = expanded.body;
+        head.chain.earlier_items = expanded.earlier_items;
     }
+    Ok(())
 }
 
 async fn expand(pipeline: &Rc<Pipeline>, account_id: &str, wishes: &Wishes, body: &Bytes) -> Result<Expanded, Refusal> {

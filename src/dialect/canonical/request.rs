@@ -1,7 +1,7 @@
 //! What a chat call asks for.
 
 use super::Json;
-use crate::dialect::{Dialect, tokens};
+use crate::dialect::{Dialect, Endpoint, tokens};
 
 /// What the chat format adds around each message, and once around all of them.
 const TOKENS_PER_MESSAGE: u64 = 4;
@@ -15,6 +15,8 @@ const AUDIO_CHARACTERS_PER_TOKEN: u64 = 400;
 /// One chat call.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
+    /// Whose words name what cannot be carried; set by the plan, OpenAI chat's when missing.
+    pub caller: Option<Endpoint>,
     /// As the caller names it.
     pub model: String,
     pub streamed: bool,
@@ -40,6 +42,8 @@ pub struct Request {
     pub service_tier: Option<String>,
     /// What answers in the caller's dialect repeat of the call (OpenAI Responses): an object.
     pub echo: Option<Json>,
+    /// The caller knows one function call per answer and no ids of calls (OpenAI chat before it had tools).
+    pub legacy_functions: bool,
     /// Fields that were there and that no other dialect can express.
     pub unmodelled: Vec<Unmodelled>,
 }
@@ -252,6 +256,39 @@ pub struct Needs {
     pub audio_input: bool,
     pub tools: bool,
     pub json_schema: bool,
+}
+
+impl Effort {
+    /// OpenAI's words; `max` is beyond them.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Self::None,
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" => Self::ExtraHigh,
+            "max" => Self::Max,
+            _ => return None,
+        })
+    }
+
+    /// The effort that a budget of tokens stands for.
+    pub fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0 => Self::None,
+            1..=2_048 => Self::Low,
+            2_049..=8_192 => Self::Medium,
+            _ => Self::High,
+        }
+    }
+}
+
+impl Reasoning {
+    /// How much to think, as a word.
+    pub fn as_effort(&self) -> Option<Effort> {
+        self.budget_tokens.map(Effort::of_budget).or(self.effort)
+    }
 }
 
 impl Block {

@@ -288,28 +288,20 @@ struct Passed {
     usage: Option<Quantities>,
     usage_at: Option<Range<usize>>,
     output_at: Range<usize>,
-    /// What the gateway, which keeps the answer, says instead of the upstream.
-    kept: Option<Kept>,
+    /// What the gateway says instead of the upstream.
+    own: Vec<(&'static str, String)>,
 }
 
-/// Members that differ when the answer is kept here.
-pub(super) struct Kept {
-    id: String,
-    previous_id: String,
-}
-
-impl Kept {
-    /// `None` when the answer is not kept.
-    pub fn of(writing: &Writing) -> Option<Self> {
-        let chain = &writing.head.chain;
-        let previous_id = chain.previous_id.as_deref().map_or_else(|| "null".to_owned(), json::quoted);
-        chain.kept.then(|| Self { id: json::quoted(&Ids::of(writing).response()), previous_id })
+/// Members of a passed response that the gateway knows better than the upstream: where the answer is kept, and what it continues.
+pub(super) fn own_members(writing: &Writing) -> Vec<(&'static str, String)> {
+    let chain = &writing.head.chain;
+    let mut members = Vec::new();
+    if chain.kept {
+        members.push(("id", json::quoted(&Ids::of(writing).response())));
+        members.push(("store", "true".to_owned()));
     }
-
-    /// As [`edit::set`] takes them.
-    pub fn members(&self) -> [(&str, &str); 3] {
-        [("id", &self.id), ("store", "true"), ("previous_response_id", &self.previous_id)]
-    }
+    members.extend(chain.previous_id.as_deref().map(|id| ("previous_response_id", json::quoted(id))));
+    members
 }
 
 /// Reads an answer of an upstream of this dialect.
@@ -317,15 +309,14 @@ pub(super) fn peek(body: &Bytes, writing: &Writing) -> Result<Box<dyn Whole>, Ga
     let text = std::str::from_utf8(body).map_err(|_| Garbage("the answer is not valid UTF-8".to_owned()))?;
     let fields = Fields::parse(text)?;
     let span = |raw: &RawValue| json::span_in(body, raw.get());
-    let kept = Kept::of(writing);
-    let own_id = || fields.id.as_ref().map(|id| id.0.clone().into_owned()).unwrap_or_default();
+    let upstream_id = || fields.id.as_ref().map(|id| id.0.clone().into_owned()).unwrap_or_default();
     Ok(Box::new(Passed {
-        id: if kept.is_some() { Ids::of(writing).response() } else { own_id() },
+        id: if writing.head.chain.kept { Ids::of(writing).response() } else { upstream_id() },
         usage: fields.used(),
         usage_at: fields.usage.map(span),
         output_at: fields.output.map(span).unwrap_or_default(),
         body: body.clone(),
-        kept,
+        own: own_members(writing),
     }))
 }
 
@@ -355,7 +346,7 @@ impl Whole for Passed {
         let reported = self.usage_at.as_ref().and_then(|at| self.text(at));
         let usage = usage::with_cost(reported, charge);
         let mut values = vec![("usage", &*usage)];
-        values.extend(self.kept.iter().flat_map(Kept::members));
+        values.extend(self.own.iter().map(|(name, value)| (*name, value.as_str())));
         let body = std::str::from_utf8(&self.body).ok().and_then(|body| edit::set(body, &values));
         (body.map_or_else(|| self.body.clone(), Bytes::from), Cow::Borrowed("application/json"))
     }

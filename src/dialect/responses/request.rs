@@ -89,14 +89,18 @@ fn read_input(head: &CallHead, fields: &mut Fields<'_>, request: &mut Request) -
     match fields.take("input") {
         Some(input) => conversation.read_input(input)?,
         // A prompt of the vendor may say everything.
-        None if fields.peek("prompt").is_some() => {}
+        None if fields.peek("prompt").is_some() || head.counts_only => {}
         None => return Err(fields.invalid("input", "is required")),
     }
     request.system = instructions.map(crate::dialect::canonical::Block::text).into_iter().chain(conversation.system).collect();
     request.turns = conversation.turns;
     request.unmodelled = conversation.unmodelled;
     let is_empty = request.turns.is_empty() && request.system.is_empty();
-    if is_empty && fields.peek("prompt").is_none() { Err(fields.invalid("input", "must not be empty")) } else { Ok(()) }
+    if is_empty && fields.peek("prompt").is_none() && !head.counts_only {
+        Err(fields.invalid("input", "must not be empty"))
+    } else {
+        Ok(())
+    }
 }
 
 fn read_sampling(fields: &mut Fields<'_>, request: &mut Request) -> Result<(), Invalid> {

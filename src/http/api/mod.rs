@@ -2,8 +2,10 @@
 
 pub mod caller;
 pub mod completions;
+pub mod messages;
 pub mod models;
 mod paid;
+pub mod responses;
 
 use actix_web::web;
 
@@ -13,8 +15,18 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(completions::chat_completions)
         .service(completions::completions)
         .service(completions::embeddings)
+        .service(messages::messages)
+        .service(messages::count_tokens)
+        .service(responses::create)
+        .service(responses::input_tokens)
+        .service(responses::cancel)
+        .service(responses::list_input_items)
+        .service(responses::retrieve)
+        .service(responses::delete_response)
         .service(models::list)
         .service(models::get)
+        .service(models::list_gemini)
+        .service(models::get_gemini)
         .service(caller::key)
         .service(caller::credits)
         .service(caller::usage)

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{
-        answer::{Fields, Kept},
+        answer::{Fields, own_members},
         edit,
         object::{Frame, Ids, Status},
         usage,
@@ -33,8 +33,9 @@ const UNCOUNTED_BYTES_MAX: usize = 32 * 1024;
 
 pub(in super::super) struct PassedStream {
     frame: Frame,
-    /// What the gateway, which keeps the answer, says instead of the upstream.
-    kept: Option<Kept>,
+    /// What the gateway says instead of the upstream.
+    own: Vec<(&'static str, String)>,
+    is_kept: bool,
     id: Option<String>,
     sequence_number: u64,
     has_content: bool,
@@ -74,8 +75,9 @@ impl PassedStream {
     pub fn new(writing: &Writing) -> Self {
         Self {
             frame: Frame::of(writing),
-            kept: Kept::of(writing),
-            id: Kept::of(writing).map(|_| Ids::of(writing).response()),
+            own: own_members(writing),
+            is_kept: writing.head.chain.kept,
+            id: writing.head.chain.kept.then(|| Ids::of(writing).response()),
             sequence_number: 0,
             has_content: false,
             uncounted: String::new(),
@@ -100,11 +102,17 @@ impl PassedStream {
             self.last = Some((event.data.clone(), span));
             return Step::Done;
         }
-        let Some(kept) = &self.kept else { return Step::Forward(event.raw.clone()) };
-        let Some(edited) = edit::set(raw.get(), &kept.members()) else { return Step::Forward(event.raw.clone()) };
+        if self.own.is_empty() {
+            return Step::Forward(event.raw.clone());
+        }
+        let Some(edited) = edit::set(raw.get(), &self.own_members()) else { return Step::Forward(event.raw.clone()) };
         let mut out = Vec::with_capacity(event.raw.len() + 64);
         push_event(kind, &json::splice(&event.data, &[json::Edit { at: span, with: edited }]), &mut out);
         Step::Forward(Bytes::from(out))
+    }
+
+    fn own_members(&self) -> Vec<(&str, &str)> {
+        self.own.iter().map(|(name, value)| (*name, value.as_str())).collect()
     }
 
     fn count(&mut self, text: &str) {
@@ -123,7 +131,7 @@ impl PassedStream {
         let reported = serde_json::from_str::<Response<'_>>(text).ok().and_then(|response| response.usage).map(RawValue::get);
         let usage = usage::with_cost(reported, charge);
         let mut values = vec![("usage", &*usage)];
-        values.extend(self.kept.iter().flat_map(Kept::members));
+        values.extend(self.own_members());
         let edited = edit::set(text, &values)?;
         Some((data, span, edited))
     }
@@ -186,7 +194,7 @@ impl Meter for PassedStream {
     fn final_events(&mut self, charge: &Charge) -> Bytes {
         let Some((data, span, response)) = self.finished(charge) else { return Bytes::new() };
         let kind = serde_json::from_slice::<Wire<'_>>(&data).ok().and_then(|wire| wire.kind.map(|kind| kind.0.into_owned()));
-        self.whole = self.kept.is_some().then(|| Bytes::from(response.clone()));
+        self.whole = self.is_kept.then(|| Bytes::from(response.clone()));
         let mut out = Vec::with_capacity(data.len() + 256);
         let data = json::splice(&data, &[json::Edit { at: span, with: response }]);
         push_event(kind.as_deref().unwrap_or(Status::Completed.event()), &data, &mut out);
