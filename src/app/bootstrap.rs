@@ -77,6 +77,8 @@ async fn ensure_openai(control: &Control, settings: &Settings) -> Result<(), Sta
                 provider: ProviderKind::Openai,
                 base_url: Some(seed.base_url),
                 api_key: seed.api_key,
+                api_keys: None,
+                options: None,
                 weight: None,
                 priority: None,
                 max_concurrency: None,

@@ -197,7 +197,7 @@ async fn attempt(
     let target = &candidate.gate.target;
     let spent = elapsed(call.arrived_at, pipeline.clock.now());
     let started_at = pipeline.clock.now();
-    let Some(mut plan) = Plan::choose(call.head.endpoint, target.speaks) else {
+    let Some(mut plan) = Plan::choose(call.head.endpoint, &target.speaks) else {
         let message = format!("the model '{}' cannot be called at {}", call.model.id, call.head.endpoint.path());
         return Err(Failed::NotSent(Refusal::Invalid { message, param: Some("model".to_owned()) }));
     };
@@ -216,6 +216,7 @@ async fn attempt(
             version: version.clone().filter(|_| plan.is_direct()),
             betas: betas.clone().filter(|_| plan.is_direct()),
             request_id: call.request_id.clone(),
+            api_key: None,
             deadline: Duration::from_millis(target.timeouts.total_ms).saturating_sub(spent),
         })
         .await?;

@@ -3,8 +3,9 @@
 mod accounts;
 mod catalog;
 mod ledger;
+mod upstream_facts;
 mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP];
+pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, upstream_facts::STEP];
