@@ -13,7 +13,11 @@ use crate::{
         detached,
     },
     dialect::{CallHead, Inbound, tokens},
-    domain::{Timestamp, refusal::Refusal},
+    domain::{
+        Timestamp,
+        pricing::{Ceiling, Quantities},
+        refusal::Refusal,
+    },
 };
 
 /// Larger texts are counted away from the worker thread.
@@ -76,7 +80,11 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         }
     };
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
-    let hold = read.model.prices.worst_case(read.input_tokens, output_tokens, 1);
+    let hold = read.model.prices.worst_case(&Ceiling {
+        input_tokens: read.input_tokens,
+        output_tokens,
+        fixed: Quantities { requests: 1, ..Quantities::default() },
+    });
     for _ in 0..ADMITS_MAX {
         let verdict = pipeline
             .accounts
