@@ -10,6 +10,8 @@ use std::fmt;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header::AUTHORIZATION};
 use zeroize::Zeroizing;
 
+#[cfg(test)]
+pub(in crate::upstream) use self::google::tests::service_account;
 pub use self::google::{GoogleTokens, TokenRequest};
 use self::{aws::AwsKey, google::ServiceAccount};
 use super::{

@@ -4,6 +4,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+mod vendors;
+
 use super::*;
 use crate::{
     domain::catalog::{ProviderKind, Timeouts, Upstream},
@@ -13,6 +15,7 @@ use crate::{
 /// What a server does after it has read a request.
 enum Act {
     Send(&'static str),
+    Bytes(Vec<u8>),
     Flood(usize),
     /// Stays silent until the client hangs up.
     Hang,
@@ -31,6 +34,7 @@ async fn server(acts: Vec<Act>) -> (String, JoinHandle<String>) {
         for act in acts {
             match act {
                 Act::Send(text) => socket.write_all(text.as_bytes()).await.expect("sent"),
+                Act::Bytes(bytes) => socket.write_all(&bytes).await.expect("sent"),
                 // The client may have had enough.
                 Act::Flood(bytes) => drop(socket.write_all(&vec![b'x'; bytes]).await),
                 Act::Hang => drop(socket.read(&mut [0; 64]).await),
