@@ -63,6 +63,25 @@ pub struct NewUpstream {
     pub enabled: Option<bool>,
 }
 
+impl NewUpstream {
+    /// One with nothing but its name.
+    pub fn of(name: impl Into<String>, provider: ProviderKind) -> Self {
+        Self {
+            name: name.into(),
+            provider,
+            base_url: None,
+            api_key: None,
+            api_keys: None,
+            options: None,
+            weight: None,
+            priority: None,
+            max_concurrency: None,
+            timeouts: None,
+            enabled: None,
+        }
+    }
+}
+
 /// What to change of an upstream; fields that are missing stay.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
