@@ -7,9 +7,19 @@ mod catalog_facts;
 mod ledger;
 mod routing;
 mod stored_responses;
+mod upstream_facts;
 mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] =
-    &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, routing::STEP, cache::STEP, stored_responses::STEP];
+pub const ALL: &[Step] = &[
+    accounts::STEP,
+    catalog::STEP,
+    ledger::STEP,
+    usage::STEP,
+    catalog_facts::STEP,
+    upstream_facts::STEP,
+    routing::STEP,
+    cache::STEP,
+    stored_responses::STEP,
+];
