@@ -84,7 +84,11 @@ impl Node {
             )));
         }
         if secrets.sealing_key_created
-            && store::catalog::load_all(&db).await?.upstreams.iter().any(|upstream| !upstream.sealed_api_key.is_empty())
+            && store::catalog::load_all(&db)
+                .await?
+                .upstreams
+                .iter()
+                .any(|upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty())
         {
             return Err(StartError::Settings(format!(
                 "the sealing key is missing from {} but the database holds upstream keys, which only open with it; restore the file sealing_key or set security.upstream_key",
@@ -318,6 +322,8 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         output_tokens_hold_max: settings.ledger.output_tokens_hold_max,
         idempotency_ttl: Duration::from_secs(settings.idempotency.ttl_hours.saturating_mul(3_600)),
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
+        responses_retention: settings.responses.retention(),
+        responses_bytes_max: settings.server.max_body_bytes,
         cache: CachePolicy {
             enabled: settings.cache.enabled,
             ttl: Duration::from_secs(settings.cache.ttl_seconds),

@@ -9,7 +9,9 @@ use super::{
     canonical::{Embeddings, Encoding, Request},
     embeddings,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
-    gemini, openai, translate,
+    gemini, openai,
+    responses::Responses,
+    translate,
 };
 use crate::domain::refusal::Refusal;
 
@@ -24,6 +26,7 @@ const EMBEDDING_PREFERENCE: [Endpoint; 2] = [Endpoint::Embeddings, Endpoint::Bat
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::Responses => Some(&Responses),
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
         Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
@@ -34,6 +37,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::Responses => Some(&Responses),
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
         Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,

@@ -161,6 +161,10 @@ impl From<Refusal> for ApiError {
             Refusal::BudgetExhausted { .. } => {
                 Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text).limited(LimitKind::Budget, LimitScope::Key)
             }
+            Refusal::PreviousResponseNotFound(_) => Self {
+                param: Some("previous_response_id".into()),
+                ..Self::new(StatusCode::BAD_REQUEST, "previous_response_not_found", text)
+            },
             Refusal::Invalid { param, .. } => Self::invalid(text, param.map(Cow::from)),
             Refusal::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", text),
             Refusal::IdempotencyConflict(_) => Self::new(StatusCode::CONFLICT, "idempotency_conflict", text),

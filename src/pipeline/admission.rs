@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing, stored};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
@@ -47,6 +47,8 @@ pub struct Admitted {
     pub held: HeldCredits,
     pub rate: RateState,
     pub idempotency: Option<IdempotencyClaim>,
+    /// What is kept beside the answer, when the answer is.
+    pub keep: Option<stored::Keep>,
     /// A place of the model that answers, when their number is limited.
     pub place: Option<Place>,
     /// How long the answer is kept for the same request; `None`: it is not.
@@ -73,7 +75,7 @@ struct Read {
     choices: u64,
 }
 
-pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
+pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
     let claim = incoming
         .idempotency_key
         .as_ref()
@@ -86,6 +88,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         }
     }
     let started_at = pipeline.clock.now();
+    let keep = stored::prepare(pipeline, &mut incoming).await?;
     let read = match read(pipeline, &incoming).await {
         Ok(read) => read,
         Err(refusal) => {
@@ -157,6 +160,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             held,
             rate,
             idempotency: claim,
+            keep,
             place: None,
             cache_ttl: cache::ttl(&pipeline.policy.cache, cache, options.cache_ttl_seconds),
             charged_percent: 100,

@@ -32,5 +32,6 @@ mod imports;
 mod keys_and_limits;
 mod models;
 mod operations;
+mod responses;
 mod routing;
 mod support;

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     domain::{
         api_key::{ApiKey, Budget, BudgetPeriod, KeyOptions, Scope},
-        catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream},
+        catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream, UpstreamOptions},
         pricing::{Price, Unit},
         route::Routing,
     },
@@ -179,7 +179,9 @@ async fn entities_match_the_migration() {
                 timeouts: json,
                 enabled: true,
                 created_at: 1,
-                updated_at: 2
+                updated_at: 2,
+                options: json,
+                sealed_api_keys: vec![2]
             }),
         )
         .await;
@@ -250,6 +252,21 @@ async fn entities_match_the_migration() {
             db,
             "sessions",
             row!(sessions { id: "s", account_id: "a", digest: vec![9], purpose: "session", expires_at: 1, used_at: 2, created_at: 3 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "stored_responses",
+            row!(stored_responses {
+                id: "r",
+                account_id: "a",
+                model: "m",
+                previous_id: "p".to_owned(),
+                sealed_input: vec![0, 255],
+                sealed_output: vec![1],
+                created_at: 1,
+                expires_at: 2
+            }),
         )
         .await;
         assert_matches(
@@ -384,6 +401,8 @@ async fn the_catalogue_is_loaded_as_it_was_saved() {
             provider: ProviderKind::Openai,
             base_url: "http://127.0.0.1:1/v1".to_owned(),
             sealed_api_key: vec![1, 2, 3],
+            sealed_api_keys: vec![4],
+            options: UpstreamOptions { region: Some("eu-west-1".to_owned()), ..UpstreamOptions::default() },
             weight: 3,
             priority: -1,
             max_concurrency: Some(8),
