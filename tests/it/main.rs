@@ -27,6 +27,7 @@ mod embeddings;
 mod faults;
 mod idempotency;
 mod keys_and_limits;
+mod messages;
 mod models;
 mod operations;
 mod routing;
