@@ -585,8 +585,8 @@ fn numbers_and_hints_follow_their_rules() {
 
 #[test]
 fn what_would_change_the_answer_is_refused_unless_it_may_be_dropped() {
-    let json = Json::parse;
-    let cases: [(&str, fn(&mut Request)); 5] = [
+    type Change = fn(&mut Request);
+    let cases: [(&str, Change); 5] = [
         ("n", |request| request.sampling.n = Some(2)),
         ("presence_penalty", |request| request.sampling.presence_penalty = Json::parse("0.1")),
         ("frequency_penalty", |request| request.sampling.frequency_penalty = Json::parse("-1")),
@@ -600,7 +600,6 @@ fn what_would_change_the_answer_is_refused_unless_it_may_be_dropped() {
         assert_eq!(dropped, [field]);
         assert!(field != "stop" || body["stop_sequences"] == json!(["END"]));
     }
-    assert!(json("1").is_some());
 }
 
 #[test]
