@@ -619,3 +619,26 @@ fn a_forwarded_call_differs_in_its_model_only() {
     );
     assert_eq!(forwarded(same, &insensitive).0, same);
 }
+
+#[test]
+fn thoughts_of_other_vendors_are_not_forwarded() {
+    let forwarded = |body: &str, aim: &Aim<'_>| {
+        let written = forward(&Bytes::copy_from_slice(body.as_bytes()), aim).expect("forwarded");
+        String::from_utf8(written.body.to_vec()).expect("UTF-8")
+    };
+    let foreign = r#"{"type":"thinking","thinking":"hm", "signature":""}"#;
+    let own = r#"{"type":"thinking","thinking":"","signature":"c2ln"}, {"type":"redacted_thinking","data":"ZA"}"#;
+    let text = r#"{"type":"text","text":"thinking"}"#;
+    let call = |content: &str, last: &str| {
+        format!(
+            r#"{{"model":"claude-up", "messages":[{{"role":"user", "content":"thinking"}}, {{"role":"assistant","content":[{content}]}}{last}]}}"#
+        )
+    };
+    for same in [call(own, ""), call(text, ""), r#"{"model":"claude-up","messages":"thinking"}"#.to_owned()] {
+        assert_eq!(forwarded(&same, &aim()), same);
+    }
+    let mixed =
+        call(&format!("{foreign},{own}, {foreign} ,{text}"), r#", {"role":"assistant","content":[{"type":"thinking","thinking":"x"}]}"#);
+    let expected = call(&format!("{own},{text}"), "").replace("}, {", "},{");
+    assert_eq!(forwarded(&mixed, &aim()), expected);
+}
