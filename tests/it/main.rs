@@ -29,5 +29,6 @@ mod idempotency;
 mod keys_and_limits;
 mod models;
 mod operations;
+mod providers;
 mod routing;
 mod support;
