@@ -9,7 +9,7 @@ use crate::{
     control::ControlError,
     dialect::{Dialect, ErrorBody, errors::error_body},
     domain::refusal::{LimitKind, LimitScope, Refusal},
-    http::headers,
+    http::headers::{self, Audience},
     pipeline::{CallError, Facts, FailureClass},
     upstream::Failure,
 };
@@ -99,7 +99,7 @@ impl ApiError {
     }
 
     /// The whole answer in the caller's dialect, with the id of the request it belongs to.
-    pub fn respond(&self, request_id: &str, dialect: Dialect) -> HttpResponse {
+    pub fn respond(&self, request_id: &str, audience: Audience) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CONTENT_TYPE, "application/json"));
         if let Some(milliseconds) = self.retry_after_ms {
@@ -110,12 +110,12 @@ impl ApiError {
             // Official SDKs obey it: asking again changes nothing.
             response.insert_header(("x-should-retry", "false"));
         }
-        let mut response = response.body(error_body(dialect, &self.body(request_id)));
+        let mut response = response.body(error_body(audience.dialect, &self.body(request_id)));
         if let Some(rate) = &self.rate {
-            headers::insert_rate(response.headers_mut(), rate);
+            headers::insert_rate(response.headers_mut(), rate, audience);
         }
         if let Some(facts) = &self.facts {
-            headers::insert_facts(response.headers_mut(), facts);
+            headers::insert_facts(response.headers_mut(), facts, audience);
         }
         response
     }
@@ -134,7 +134,7 @@ impl ResponseError for ApiError {
 
     /// Without a request id; the middleware renders it again with one.
     fn error_response(&self) -> HttpResponse {
-        self.respond("", Dialect::OpenAi)
+        self.respond("", Audience { dialect: Dialect::OpenAi, now: 0 })
     }
 }
 

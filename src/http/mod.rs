@@ -37,11 +37,14 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 /// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
-const METHODS: [(&str, &str); 12] = [
+const METHODS: [(&str, &str); 15] = [
     ("/v1/chat/completions", "POST"),
     ("/v1/completions", "POST"),
     ("/v1/embeddings", "POST"),
+    ("/v1/messages", "POST"),
+    ("/v1/messages/count_tokens", "POST"),
     ("/v1/models", "GET"),
+    ("/v1beta/models", "GET"),
     ("/v1/key", "GET"),
     ("/v1/credits", "GET"),
     ("/v1/usage", "GET"),

@@ -17,6 +17,7 @@ mod architecture;
 mod bad_input;
 mod cache;
 mod caller;
+mod catalog;
 mod charging;
 mod chat;
 mod completions;

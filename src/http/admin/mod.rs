@@ -20,7 +20,7 @@ use actix_web::{
     web,
 };
 
-use super::{error::ApiError, page::Page, request_id};
+use super::{error::ApiError, headers::Audience, page::Page, request_id};
 use crate::{control, dialect::Dialect};
 
 pub fn configure(routes: &mut web::ServiceConfig) {
@@ -38,7 +38,7 @@ pub(super) fn only(methods: &'static str) -> Route {
     web::to(move |request: HttpRequest| async move {
         let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
         let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        let mut response: HttpResponse = error.respond(&request_id::of(&request).shown, Dialect::OpenAi);
+        let mut response: HttpResponse = error.respond(&request_id::of(&request).shown, Audience { dialect: Dialect::OpenAi, now: 0 });
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         response
     })
