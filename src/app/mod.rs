@@ -5,6 +5,7 @@
 pub mod bootstrap;
 pub mod cli;
 mod doctor;
+mod models;
 mod node;
 mod server;
 mod signals;

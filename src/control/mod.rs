@@ -16,6 +16,7 @@ pub mod input;
 pub mod keys;
 pub mod node;
 pub mod page;
+pub mod provider_keys;
 pub mod sign_in;
 pub mod usage;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Dialect, anthropic, openai};
+use super::{Dialect, anthropic, gemini, openai};
 
 const MESSAGE_CHARACTERS_MAX: usize = 500;
 
@@ -29,7 +29,8 @@ pub struct ErrorBody<'a> {
 pub fn error_body(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
     match dialect {
         Dialect::Anthropic => anthropic::errors::body(error),
-        Dialect::OpenAi | Dialect::Converse | Dialect::Cohere | Dialect::Gemini => openai::errors::body(error),
+        Dialect::Gemini => gemini::errors::body(error),
+        Dialect::OpenAi | Dialect::Converse | Dialect::Cohere => openai::errors::body(error),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod ledger;
 pub mod nodes;
+pub mod provider_keys;
 pub mod seal;
 pub mod sessions;
 mod sql;

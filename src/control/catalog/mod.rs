@@ -3,6 +3,7 @@
 mod builtin;
 mod drill;
 mod history;
+mod import;
 mod models;
 mod upstreams;
 
@@ -10,6 +11,7 @@ pub use self::{
     builtin::ensure_builtin,
     drill::{NewDrill, end_drill, start_drill},
     history::list_prices,
+    import::{Action, Calculator, Format, Import, ImportChange, ImportCounts, ImportEntry, ImportReport, Origin, import_models},
     models::{ModelPatch, NewModel, create_model, delete_model, get_model, list_models, patch_model},
     upstreams::{
         NewUpstream, TimeoutsInput, UpstreamPatch, UpstreamTest, create_upstream, delete_upstream, get_upstream, list_upstreams,

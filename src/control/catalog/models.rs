@@ -24,8 +24,8 @@ use crate::{
 pub(super) const ID_LENGTH_MAX: usize = 200;
 const DISPLAY_NAME_LENGTH_MAX: usize = 200;
 const OWNER_LENGTH_MAX: usize = 200;
-const ALIASES_MAX: usize = 20;
-const TOKENS_MAX: u64 = 1_000_000_000;
+pub(super) const ALIASES_MAX: usize = 20;
+pub(super) const TOKENS_MAX: u64 = 1_000_000_000;
 const ROUTES_MAX: usize = 100;
 const FALLBACKS_MAX: usize = 8;
 const CONCURRENCY_MAX: u32 = 1_000_000;

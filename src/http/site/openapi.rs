@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::http::{account, admin, api, operations};
+use crate::http::{account, admin, api, operations, provider_keys};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -49,6 +49,10 @@ use crate::http::{account, admin, api, operations};
         api::caller::generation,
         account::link,
         account::me,
+        provider_keys::list_provider_keys,
+        provider_keys::get_provider_key,
+        provider_keys::put_provider_key,
+        provider_keys::delete_provider_key,
         admin::accounts::create_account,
         admin::accounts::list_accounts,
         admin::accounts::get_account,
@@ -76,7 +80,9 @@ use crate::http::{account, admin, api, operations};
         admin::catalog::end_drill,
         admin::catalog::create_model,
         admin::catalog::list_models,
-        admin::catalog::get_model, admin::catalog::list_prices,
+        admin::catalog::get_model,
+        admin::catalog::list_prices,
+        admin::catalog::import_models,
         admin::catalog::patch_model,
         admin::catalog::delete_model,
         admin::usage::list_usage,
