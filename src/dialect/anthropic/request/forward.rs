@@ -29,8 +29,8 @@ pub fn forward(body: &Bytes, aim: &Aim<'_>) -> Result<Written, Invalid> {
         _ => None,
     };
     if dropped.is_empty() {
-        let edit = |(name, raw): &(_, &RawValue)| Some(Edit { at: json::span_in(body, raw.get()), with: changed(name, raw)? });
-        let edits: Vec<Edit> = members.iter().filter_map(edit).collect();
+        let edit = |name: &str, raw: &RawValue| Some(Edit { at: json::span_in(body, raw.get()), with: changed(name, raw)? });
+        let edits: Vec<Edit> = members.iter().filter_map(|(name, raw)| edit(name, raw)).collect();
         return Ok(Written::json(if edits.is_empty() { body.clone() } else { json::splice(body, &edits) }));
     }
     let kept = members.iter().filter(|(name, _)| !dropped.iter().any(|dropped| dropped == name));
