@@ -93,6 +93,11 @@ impl Snapshot {
         self.upstreams.get(upstream).map(|(_, gate)| gate)
     }
 
+    /// The gates of all enabled upstreams.
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.upstreams.values().map(|(_, gate)| gate)
+    }
+
     /// Enabled models that some enabled upstream serves, by id.
     pub fn models(&self) -> Vec<&Arc<ModelEntry>> {
         let mut models: Vec<_> = self.models.values().filter(|entry| !entry.candidates.is_empty()).collect();

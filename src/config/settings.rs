@@ -207,6 +207,14 @@ section! {
 }
 
 section! {
+    /// `[billing]`
+    Billing in "billing" {
+        /// Percent of its price that a call costs when it is made with a provider's key of the caller's own.
+        byok_fee_percent: u32 = 5, 0 to 100;
+    }
+}
+
+section! {
     /// `[security]`
     Security in "security" {
         /// Secret that key hashes depend on; unset means one made on the first start, in `server.data_dir`.
@@ -296,6 +304,7 @@ pub struct Settings {
     pub limits: LimitSettings,
     pub accounts: Accounts,
     pub upstream: Upstream,
+    pub billing: Billing,
     pub security: Security,
     pub bootstrap: Bootstrap,
     /// `[openai]`, `[anthropic]`, …
@@ -321,6 +330,7 @@ impl Settings {
             AccountLimits::SETTINGS,
             Accounts::SETTINGS,
             Upstream::SETTINGS,
+            Billing::SETTINGS,
             Security::SETTINGS,
             Bootstrap::SETTINGS,
             Providers::SETTINGS,

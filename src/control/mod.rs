@@ -18,6 +18,7 @@ pub mod input;
 pub mod keys;
 pub mod node;
 pub mod page;
+pub mod provider_keys;
 pub mod responses;
 pub mod sign_in;
 pub mod usage;

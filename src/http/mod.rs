@@ -14,6 +14,7 @@ pub mod error;
 pub mod headers;
 pub mod operations;
 pub mod page;
+pub mod provider_keys;
 pub mod request_id;
 pub mod site;
 pub mod views;
@@ -31,6 +32,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(api::configure)
         .configure(account::configure)
         .configure(compat::configure)
+        .configure(provider_keys::configure)
         .configure(admin::configure)
         .configure(operations::configure)
         .configure(site::configure);

@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod ledger;
 pub mod nodes;
+pub mod provider_keys;
 pub mod responses;
 pub mod seal;
 pub mod sessions;

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::http::{account, admin, api, compat, operations};
+use crate::http::{account, admin, api, compat, operations, provider_keys};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -70,6 +70,10 @@ use crate::http::{account, admin, api, compat, operations};
         compat::openrouter::openrouter_models,
         account::link,
         account::me,
+        provider_keys::list_provider_keys,
+        provider_keys::get_provider_key,
+        provider_keys::put_provider_key,
+        provider_keys::delete_provider_key,
         admin::accounts::create_account,
         admin::accounts::list_accounts,
         admin::accounts::get_account,

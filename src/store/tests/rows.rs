@@ -187,6 +187,12 @@ async fn entities_match_the_migration() {
         .await;
         assert_matches(
             db,
+            "account_provider_keys",
+            row!(account_provider_keys { account_id: "a", upstream: "u", sealed_key: vec![1], last4: "4", created_at: 1 }),
+        )
+        .await;
+        assert_matches(
+            db,
             "models",
             row!(models {
                 id: "m",
