@@ -11,7 +11,7 @@ use crate::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
         catalog::ModelEntry,
     },
-    dialect::{CallHead, Inbound},
+    dialect::{CallHead, Framing, Inbound},
     domain::{Timestamp, refusal::Refusal},
 };
 
@@ -170,6 +170,10 @@ fn request_hash(incoming: &Incoming) -> String {
     for part in [&incoming.head.model, &incoming.head.content_type].into_iter().flatten() {
         hash.update(b"\n");
         hash.update(part.as_bytes());
+    }
+    // Where the path says how to answer, the body does not.
+    if incoming.head.streamed == Some(true) {
+        hash.update(if incoming.head.framing == Framing::Events { &b"\nevents"[..] } else { b"\nan array" });
     }
     hash.update(b"\n");
     hash.update(&incoming.body);

@@ -1,19 +1,11 @@
 //! `usageMetadata`: read into disjoint quantities, and written with what the call cost.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Visitor},
-};
+use serde::Deserialize;
 
 use crate::{
-    dialect::{Charge, cost, json},
+    dialect::{Charge, cost, counts::Count, json},
     domain::pricing::Quantities,
 };
-
-/// Counts beyond this are nonsense, and would overflow prices.
-const TOKENS_MAX: u64 = 1_000_000_000_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,34 +22,6 @@ struct Wire {
     thoughts_token_count: Option<Count>,
     #[serde(default, alias = "total_token_count")]
     total_token_count: Option<Count>,
-}
-
-/// A whole number, also when written as a string.
-#[derive(Clone, Copy)]
-struct Count(u64);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor).map(Self)
-    }
-}
-
-struct CountVisitor;
-
-impl Visitor<'_> for CountVisitor {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count of tokens")
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<u64, E> {
-        if count <= TOKENS_MAX { Ok(count) } else { Err(E::custom("absurd count")) }
-    }
-
-    fn visit_str<E: Error>(self, count: &str) -> Result<u64, E> {
-        self.visit_u64(count.parse().map_err(E::custom)?)
-    }
 }
 
 /// Quantities of a usage object; `None` when it does not say (then count ourselves). A zero that is written is a zero.

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod completions;
+pub mod gemini;
 pub mod messages;
 pub mod models;
 mod paid;
@@ -16,6 +17,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(completions::embeddings)
         .service(messages::messages)
         .service(messages::count_tokens)
+        .service(gemini::call_model)
+        .service(gemini::call_tuned_model)
         .service(models::list)
         .service(models::get)
         .service(models::list_gemini)

@@ -22,7 +22,7 @@ use crate::http::{account, admin, api, operations};
     ),
     servers((url = "/", description = "This gateway")),
     tags(
-        (name = "Models", description = "Model calls, in the wire formats of OpenAI and Anthropic, and the catalogue as a key sees it."),
+        (name = "Models", description = "Model calls, in the wire formats of OpenAI, Anthropic and Gemini, and the catalogue as a key sees it."),
         (name = "Caller", description = "What a key may know about itself and its account."),
         (name = "Account", description = "For the owner of an account, signed in by link or with a key of scope `account`."),
         (name = "Admin: accounts", description = "Customers of this gateway. Admin routes need a key of scope `admin`."),
@@ -39,6 +39,8 @@ use crate::http::{account, admin, api, operations};
         api::completions::embeddings,
         api::messages::messages,
         api::messages::count_tokens,
+        api::gemini::call_model,
+        api::gemini::call_tuned_model,
         api::models::list,
         api::models::get,
         api::models::list_gemini,
