@@ -7,11 +7,13 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod audit_entries;
+pub mod cached_answers;
 pub mod grants;
 pub mod idempotency_records;
 pub mod lease_slices;
 pub mod leases;
 pub mod ledger_transfers;
+pub mod model_prices;
 pub mod models;
 pub mod nodes;
 pub mod open_holds;

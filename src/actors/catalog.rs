@@ -12,15 +12,16 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    places::Places,
     supervision::{ActorTree, AskError, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
     upstream::{self, Configuration, Gate},
 };
 use crate::{
     clock::Clock,
     domain::{
-        catalog::{Model, Upstream},
+        catalog::{self as rules, Model, Upstream},
         pricing::PriceList,
-        route::BreakerPolicy,
+        route::{BreakerPolicy, Variant, hash_text},
     },
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::Metrics,
@@ -40,6 +41,10 @@ pub struct Candidate {
     pub upstream_model: Arc<str>,
     pub weight: u32,
     pub priority: i32,
+    /// What it costs the operator; `None` when nobody said.
+    pub costs: Option<PriceList>,
+    /// The same on every node.
+    pub identity: u64,
 }
 
 /// A model as calls see it. Prices are those at admission, because a call keeps its entry to the end.
@@ -48,24 +53,49 @@ pub struct ModelEntry {
     pub model: Model,
     pub prices: PriceList,
     pub candidates: Vec<Candidate>,
+    /// Places for calls, when their number is limited.
+    pub places: Option<Arc<Places>>,
 }
 
 /// Everything that can be called at one moment.
 #[derive(Default)]
 pub struct Snapshot {
     models: HashMap<String, Arc<ModelEntry>>,
+    /// Aliases and short names.
+    names: HashMap<String, Arc<ModelEntry>>,
     upstreams: BTreeMap<String, (Upstream, Arc<Gate>)>,
 }
 
+/// What a caller means by a model's name.
+pub struct Resolved<'a> {
+    pub entry: &'a Arc<ModelEntry>,
+    pub variant: Option<Variant>,
+}
+
 impl Snapshot {
-    /// An enabled model.
-    pub fn model(&self, id: &str) -> Option<&Arc<ModelEntry>> {
-        self.models.get(id)
+    /// An enabled model by its id, an alias or its short name, without any suffix.
+    pub fn model(&self, name: &str) -> Option<&Arc<ModelEntry>> {
+        self.models.get(name).or_else(|| self.names.get(name))
     }
 
-    /// Enabled models, by id.
+    /// An enabled model by what a caller may call it, also with the suffix of a [`Variant`]. A name that is known as it stands is
+    /// not taken apart, because ids may contain `:`.
+    pub fn resolve(&self, name: &str) -> Option<Resolved<'_>> {
+        if let Some(entry) = self.model(name) {
+            return Some(Resolved { entry, variant: None });
+        }
+        let (model, variant) = Variant::split(name)?;
+        self.model(model).map(|entry| Resolved { entry, variant: Some(variant) })
+    }
+
+    /// The gate of an enabled upstream.
+    pub fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
+        self.upstreams.get(upstream).map(|(_, gate)| gate)
+    }
+
+    /// Enabled models that some enabled upstream serves, by id.
     pub fn models(&self) -> Vec<&Arc<ModelEntry>> {
-        let mut models: Vec<_> = self.models.values().collect();
+        let mut models: Vec<_> = self.models.values().filter(|entry| !entry.candidates.is_empty()).collect();
         models.sort_by(|left, right| left.id.cmp(&right.id));
         models
     }
@@ -112,6 +142,13 @@ pub struct Catalog {
     parts: Parts,
     snapshot: Arc<ArcSwap<Snapshot>>,
     vitals: Arc<std::sync::OnceLock<Arc<Vitals>>>,
+}
+
+/// The places of a model; those it has stay as long as their number does, with the calls in them.
+fn places_of(current: &Snapshot, model: &Model) -> Option<Arc<Places>> {
+    let max = model.routing.max_concurrency?;
+    let known = current.models.get(&model.id).filter(|known| known.model.routing.max_concurrency == Some(max));
+    known.and_then(|known| known.places.clone()).or_else(|| Some(Arc::new(Places::new(Some(max)))))
 }
 
 /// Starts the catalogue on the current thread; it is empty until the first [`CatalogClient::reload`].
@@ -162,18 +199,23 @@ impl Catalog {
                     // A route's own weight and priority refine those of its upstream.
                     weight: route.weight.saturating_mul(gate.weight.max(1)),
                     priority: route.priority.saturating_add(gate.priority),
+                    costs: (!route.costs.is_empty()).then(|| PriceList(route.costs.clone())),
+                    identity: gate.identity ^ hash_text(&route.upstream_model),
                 })
             });
             let entry = ModelEntry {
                 id: model.id.as_str().into(),
                 prices: PriceList(model.prices.clone()),
                 candidates: candidates.collect(),
+                places: places_of(&current, &model),
                 model,
             };
             (entry.model.id.clone(), Arc::new(entry))
         });
-        let models = models.collect();
-        self.snapshot.store(Arc::new(Snapshot { models, upstreams }));
+        let models: HashMap<String, Arc<ModelEntry>> = models.collect();
+        let known = rules::names(models.values().map(|entry| (&entry.model, !entry.candidates.is_empty())));
+        let names = known.into_iter().filter_map(|(name, id)| Some((name.to_owned(), models.get(id)?.clone()))).collect();
+        self.snapshot.store(Arc::new(Snapshot { models, names, upstreams }));
     }
 
     fn start_upstream(&self, upstream: &Upstream) -> Result<Arc<Gate>, StoreError> {
@@ -196,7 +238,7 @@ impl Catalog {
 
     fn reload(&self, ctx: &mut Ctx<Self>, reply: Option<Reply<Result<(), StoreError>>>) {
         let db = self.parts.db.clone();
-        let load = async move { store::catalog::load_all(&db).await };
+        let load = async move { store::catalog::load_enabled(&db).await };
         // One after the other, so that an older read never replaces a newer one.
         ctx.run_first(load, move |catalog, loaded, ctx| {
             let outcome = loaded.map(|loaded| catalog.renew(loaded.models, loaded.upstreams, ctx));

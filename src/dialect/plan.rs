@@ -23,6 +23,7 @@ const EMBEDDING_PREFERENCE: [Endpoint; 2] = [Endpoint::Embeddings, Endpoint::Bat
 /// The chat format of a route of ours.
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
+        Endpoint::ChatCompletions => Some(&openai::chat::Chat),
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
         Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
@@ -32,6 +33,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 /// The chat format of something an upstream is asked.
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
+        Endpoint::ChatCompletions => Some(&openai::chat::Chat),
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
         Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
@@ -99,10 +101,8 @@ impl Plan {
                 self.encoding = openai::embeddings::encoding_of(body);
             }
             return Ok(match self.caller {
+                Endpoint::Completions | Endpoint::Embeddings => openai::Request::parse(self.caller, body)?.forward(body, aim),
                 Endpoint::EmbedContent | Endpoint::BatchEmbedContents => gemini::embeddings::forward(head, body, aim)?,
-                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
-                    Written::json(openai::Request::parse(self.caller, body)?.forward_body(body, aim.model))
-                }
                 endpoint => format_of(endpoint)?.forward(head, body, aim)?,
             });
         }
@@ -126,7 +126,7 @@ impl Plan {
         }
         let Some(request) = &self.request else {
             return match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions => Ok(Box::new(openai::Answer::parse(self.caller, body)?)),
+                Endpoint::Completions => Ok(Box::new(openai::Answer::parse(self.caller, body)?)),
                 Endpoint::Embeddings => {
                     let converted = self.encoding.map(|encoding| openai::embeddings::as_asked(body, encoding));
                     Ok(Box::new(openai::Answer::parse(self.caller, converted.as_ref().unwrap_or(body))?))
@@ -144,9 +144,7 @@ impl Plan {
     pub fn meter(&self, writing: &Writing) -> Result<Box<dyn Meter>, Garbage> {
         let Some(request) = &self.request else {
             return match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions => {
-                    Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage)))
-                }
+                Endpoint::Completions => Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage))),
                 endpoint => Ok(caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.meter(writing)),
             };
         };

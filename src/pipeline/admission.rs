@@ -1,18 +1,24 @@
 //! From bytes to a call that may run: parse, find the model, hold the worst case with one `Admit`.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, counting, replay};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
-        catalog::ModelEntry,
+        catalog::{ModelEntry, Resolved},
+        places::Place,
     },
-    dialect::{CallHead, Framing, Inbound},
-    domain::{Timestamp, refusal::Refusal},
+    dialect::{CallHead, Inbound, canonical::Needs},
+    domain::{
+        Timestamp,
+        catalog::Model,
+        pricing::{Ceiling, Quantities},
+        refusal::Refusal,
+        route::Variant,
+    },
 };
 
 /// How often a call asks again after the one it duplicated ended without an answer.
@@ -27,15 +33,26 @@ pub struct Admitted {
     pub arrived_at: Timestamp,
     /// Prices and routes as they were at this moment; they count to the end.
     pub model: Arc<ModelEntry>,
+    /// Models that answer when no upstream of `model` does, in this order.
+    pub fallbacks: Vec<Arc<ModelEntry>>,
+    pub variant: Option<Variant>,
     pub streamed: bool,
     pub include_usage: bool,
     /// Our count of the input.
     pub input_tokens: u64,
+    /// What was held for.
+    pub ceiling: Ceiling,
     pub account_id: Arc<str>,
     pub key_id: Arc<str>,
     pub held: HeldCredits,
     pub rate: RateState,
     pub idempotency: Option<IdempotencyClaim>,
+    /// A place of the model that answers, when their number is limited.
+    pub place: Option<Place>,
+    /// How long the answer is kept for the same request; `None`: it is not.
+    pub cache_ttl: Option<Duration>,
+    /// What part of the cost is charged.
+    pub charged_percent: u32,
     pub guard: CallGuard,
 }
 
@@ -47,6 +64,8 @@ pub enum Outcome {
 /// What was read of a body; the body itself is kept beside it.
 struct Read {
     model: Arc<ModelEntry>,
+    fallbacks: Vec<Arc<ModelEntry>>,
+    variant: Option<Variant>,
     streamed: bool,
     include_usage: bool,
     input_tokens: u64,
@@ -55,7 +74,10 @@ struct Read {
 }
 
 pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
-    let claim = incoming.idempotency_key.as_ref().map(|key| IdempotencyClaim { key: key.clone(), request_hash: request_hash(&incoming) });
+    let claim = incoming
+        .idempotency_key
+        .as_ref()
+        .map(|key| IdempotencyClaim { key: key.clone(), request_hash: replay::request_hash(&incoming.head, &incoming.body) });
     if let Some(claim) = &claim {
         // An answer that was paid for is given again whatever has become of limits, credits or the model.
         let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
@@ -73,7 +95,8 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         }
     };
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
-    let hold = read.model.prices.worst_case(read.input_tokens, output_tokens, 1);
+    let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..Quantities::default() } };
+    let hold = routing::dearest(std::iter::once(&read.model).chain(&read.fallbacks).map(|model| &**model), &ceiling);
     for _ in 0..ADMITS_MAX {
         let verdict = pipeline
             .accounts
@@ -106,15 +129,16 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
-        let Admission { account_id, key_id, held, rate } = admission;
+        let Admission { account_id, key_id, options, held, rate } = admission;
         if let Some(claim) = &claim
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
             held.release(None);
             return Ok(Outcome::Replay(answer));
         }
-        let Incoming { head, body, id, request_id, arrived_at, .. } = incoming;
-        let Read { model, streamed, include_usage, input_tokens, .. } = read;
+        let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
+        head.drop_unsupported |= options.drop_unsupported;
+        let Read { model, fallbacks, variant, streamed, include_usage, input_tokens, .. } = read;
         return Ok(Outcome::Run(Box::new(Admitted {
             head,
             body,
@@ -122,14 +146,20 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             request_id,
             arrived_at,
             model,
+            fallbacks,
+            variant,
             streamed,
             include_usage,
             input_tokens,
+            ceiling,
             account_id,
             key_id,
             held,
             rate,
             idempotency: claim,
+            place: None,
+            cache_ttl: cache::ttl(&pipeline.policy.cache, cache, options.cache_ttl_seconds),
+            charged_percent: 100,
             guard,
         })));
     }
@@ -140,13 +170,17 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
     let call = Inbound::read(&incoming.head, &incoming.body)?;
     let snapshot = pipeline.catalog.snapshot();
     let named = call.model();
-    let model = snapshot.model(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?.clone();
+    let Resolved { entry: model, variant } = snapshot.resolve(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?;
+    let model = model.clone();
     let endpoint = incoming.head.endpoint;
     if !endpoint.kind_allows(model.model.kind) {
         let message = format!("the model '{}' cannot be called at {}", model.id, endpoint.path());
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
+    check_capabilities(&model.model, call.needs(), call.streamed())?;
     let input_tokens = counting::input_tokens(&call, &incoming.head, &incoming.body).await?;
+    check_context(&model.model, input_tokens)?;
+    let fallbacks = model.model.routing.fallbacks.iter().filter_map(|id| snapshot.model(id)).cloned().collect();
     let cap = pipeline.policy.output_tokens_hold_max;
     let choices = call.choices();
     Ok(Read {
@@ -155,29 +189,46 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         output_tokens_max: [call.max_output_tokens(), model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
         choices,
         input_tokens,
+        fallbacks,
+        variant,
         model,
     })
+}
+
+/// What the catalogue knows a model cannot do is refused before its upstream is asked.
+fn check_capabilities(model: &Model, needs: Needs, streamed: bool) -> Result<(), Refusal> {
+    let can = &model.capabilities;
+    let checks = [
+        (needs.vision, can.vision, "images", "messages"),
+        (needs.documents, can.documents, "documents", "messages"),
+        (needs.audio_input, can.audio_input, "audio", "messages"),
+        (needs.tools, can.tools, "tools", "tools"),
+        (needs.json_schema, can.json_schema, "a JSON schema for its answer", "response_format"),
+        (streamed, can.streaming, "streaming", "stream"),
+    ];
+    match checks.into_iter().find(|(needed, known, ..)| *needed && *known == Some(false)) {
+        Some((_, _, what, param)) => Err(Refusal::Invalid {
+            message: format!("the model '{}' does not take {what}; GET /v1/models shows what each model can do", model.id),
+            param: Some(param.to_owned()),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Our count differs from the vendor's by up to a third, so only what surely does not fit is refused here.
+fn check_context(model: &Model, input_tokens: u64) -> Result<(), Refusal> {
+    let Some(window) = model.max_input_tokens.or(model.context_window) else { return Ok(()) };
+    if input_tokens <= window.saturating_add(window / 2) {
+        return Ok(());
+    }
+    let message =
+        format!("the input has about {input_tokens} tokens, and the model '{}' takes {window}; send less, or another model", model.id);
+    Err(Refusal::Invalid { message, param: None })
 }
 
 /// A caller's text as it may stand in our own: bounded, and without control characters.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
-}
-
-fn request_hash(incoming: &Incoming) -> String {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(incoming.head.endpoint.path().as_bytes());
-    for part in [&incoming.head.model, &incoming.head.content_type].into_iter().flatten() {
-        hash.update(b"\n");
-        hash.update(part.as_bytes());
-    }
-    // Where the path says how to answer, the body does not.
-    if incoming.head.streamed == Some(true) {
-        hash.update(if incoming.head.framing == Framing::Events { &b"\nevents"[..] } else { b"\nan array" });
-    }
-    hash.update(b"\n");
-    hash.update(&incoming.body);
-    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> std::time::Duration {

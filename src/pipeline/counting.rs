@@ -19,7 +19,7 @@ pub async fn count(pipeline: &Rc<Pipeline>, caller: &Identity, head: CallHead, b
     let call = Inbound::read(&head, &body)?;
     let named = call.model();
     let snapshot = pipeline.catalog.snapshot();
-    let model = snapshot.model(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?;
+    let model = snapshot.resolve(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?.entry;
     if !caller.key.allows_model(&model.id) {
         return Err(Refusal::ModelNotAllowed(model.id.to_string()));
     }

@@ -7,6 +7,7 @@
 //! Absent on purpose: HTTP in (see `http::api`), state that outlives a call (see `actors`).
 
 mod admission;
+mod cache;
 mod counting;
 mod drain;
 mod exchange;
@@ -21,6 +22,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tracing::Instrument;
 
+pub use cache::{CachePolicy, CacheWish};
 pub use counting::count;
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
@@ -36,7 +38,7 @@ use crate::{
     clock::Clock,
     dialect::CallHead,
     domain::{Micros, Timestamp, refusal::Refusal},
-    store::Db,
+    store::{Db, seal::Sealer},
     telemetry::metrics::Metrics,
     upstream::{Connector, Failure},
 };
@@ -47,8 +49,10 @@ pub struct Pipeline {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub connector: Connector,
-    /// For replays of earlier answers only.
+    /// For earlier answers only: replays and the cache.
     pub db: Db,
+    /// For answers that are kept.
+    pub sealer: Sealer,
     pub clock: Clock,
     pub metrics: Metrics,
     pub drain: Drain,
@@ -70,6 +74,7 @@ pub struct Policy {
     pub idempotency_ttl: Duration,
     /// Longest answer that is kept for replays.
     pub idempotency_bytes_max: usize,
+    pub cache: CachePolicy,
     /// Whether spans are exported; without it calls make none.
     pub traced: bool,
 }
@@ -84,6 +89,7 @@ pub struct Incoming {
     /// What the caller sees as `x-request-id`: its own, or ours.
     pub request_id: String,
     pub idempotency_key: Option<String>,
+    pub cache: CacheWish,
     pub arrived_at: Timestamp,
 }
 
@@ -102,10 +108,32 @@ pub struct Facts {
     /// When it is known before the body.
     pub cost_micros: Option<Micros>,
     pub rate: RateState,
+    /// The model that answered, when it is not the one that was asked.
+    pub answered_by: Option<Arc<str>>,
+    /// The day from which the model's vendor may switch it off.
+    pub deprecated_at: Option<Arc<str>>,
+    /// Whether the answer came from the cache, where it was looked for.
+    pub cached: Option<bool>,
     /// Fields that were not carried to the upstream.
     pub dropped: Vec<String>,
     /// True when this is the stored answer to an earlier call with the same Idempotency-Key.
     pub replayed: bool,
+}
+
+impl Facts {
+    fn new(upstream: Arc<str>, rate: RateState) -> Self {
+        Self {
+            upstream,
+            overhead_us: 0,
+            cost_micros: None,
+            rate,
+            answered_by: None,
+            deprecated_at: None,
+            cached: None,
+            dropped: Vec::new(),
+            replayed: false,
+        }
+    }
 }
 
 /// Why a call has no answer.
@@ -113,7 +141,7 @@ pub struct Facts {
 pub enum CallError {
     Refused(Refusal, Option<Box<RateState>>),
     Upstream(Failure, Option<Box<Facts>>),
-    /// Every upstream of the model stayed at its concurrency limit.
+    /// The model, or every upstream of it, stayed at its concurrency limit.
     UpstreamBusy(String),
     /// No enabled upstream serves the model.
     NoRoute(String),

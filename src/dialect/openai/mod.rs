@@ -5,9 +5,11 @@
 //! `stream_options.include_usage` and the cost.
 
 pub mod answer;
+pub mod chat;
 pub mod embeddings;
 pub mod errors;
 mod input;
+mod media;
 mod produced;
 pub mod request;
 pub mod stream;
