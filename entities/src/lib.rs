@@ -4,6 +4,7 @@
 //! conversions (see `store` of the main crate), relations (nothing is joined through the ORM), and the schema itself
 //! (see the migration crate, which names its tables itself; a test compares the two).
 
+pub mod account_provider_keys;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit_entries;

@@ -219,11 +219,8 @@ impl Catalog {
     }
 
     fn start_upstream(&self, upstream: &Upstream) -> Result<Arc<Gate>, StoreError> {
-        let api_key = match upstream.sealed_api_key.as_slice() {
-            [] => ApiKey::new(""),
-            sealed => ApiKey::new(self.parts.sealer.open(&upstream.name, sealed)?),
-        };
-        let target = Target::new(upstream.name.clone(), upstream.provider, upstream.base_url.clone(), api_key, upstream.timeouts);
+        let keys = store::catalog::open_keys(&self.parts.sealer, upstream)?;
+        let target = Target::new(upstream, keys.into_iter().map(ApiKey::from).collect());
         let configuration = Configuration {
             target: Arc::new(target),
             weight: upstream.weight,

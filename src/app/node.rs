@@ -84,7 +84,11 @@ impl Node {
             )));
         }
         if secrets.sealing_key_created
-            && store::catalog::load_all(&db).await?.upstreams.iter().any(|upstream| !upstream.sealed_api_key.is_empty())
+            && store::catalog::load_all(&db)
+                .await?
+                .upstreams
+                .iter()
+                .any(|upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty())
         {
             return Err(StartError::Settings(format!(
                 "the sealing key is missing from {} but the database holds upstream keys, which only open with it; restore the file sealing_key or set security.upstream_key",

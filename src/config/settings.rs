@@ -9,7 +9,10 @@ use std::{
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::schema::{Kind, Setting, Shape, section};
+use super::{
+    providers::Providers,
+    schema::{Kind, Setting, Shape, section},
+};
 use crate::{
     domain::{Micros, quota::Limits},
     telemetry::{logging::LogFormat, redact::Secret},
@@ -225,34 +228,6 @@ section! {
 }
 
 section! {
-    /// `[openai]`
-    OpenAi in "openai" {
-        /// Key of an upstream named `openai` that exists after every start.
-        api_key: Option<Secret> = None;
-        /// Its base URL, with `/v1`; unset means `https://api.openai.com/v1`. Set alone, it names a server that needs no key.
-        base_url: Option<String> = None;
-    }
-}
-
-/// The upstream `openai` that settings ask for. `base_url` has no slash at its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenAiSeed {
-    pub base_url: String,
-    pub api_key: Option<Secret>,
-}
-
-impl OpenAi {
-    /// `None` when neither a key nor a base URL is set.
-    pub fn seed(&self) -> Option<OpenAiSeed> {
-        if self.api_key.is_none() && self.base_url.is_none() {
-            return None;
-        }
-        let base_url = self.base_url.as_deref().unwrap_or("https://api.openai.com/v1");
-        Some(OpenAiSeed { base_url: base_url.trim_end_matches('/').to_owned(), api_key: self.api_key.clone() })
-    }
-}
-
-section! {
     /// `[telemetry]`
     Telemetry in "telemetry" {
         /// `pretty` or `json`.
@@ -297,7 +272,9 @@ pub struct Settings {
     pub upstream: Upstream,
     pub security: Security,
     pub bootstrap: Bootstrap,
-    pub openai: OpenAi,
+    /// `[openai]`, `[anthropic]`, …
+    #[serde(flatten)]
+    pub providers: Providers,
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
     pub cache: Cache,
@@ -318,7 +295,7 @@ impl Settings {
             Upstream::SETTINGS,
             Security::SETTINGS,
             Bootstrap::SETTINGS,
-            OpenAi::SETTINGS,
+            Providers::SETTINGS,
             Telemetry::SETTINGS,
             Idempotency::SETTINGS,
             Bench::SETTINGS,
@@ -412,13 +389,11 @@ mod tests {
         let mut settings = Settings::default();
         assert_eq!(settings.public_url(), "http://127.0.0.1:8080");
         assert!(settings.database_url().unwrap().expose().starts_with("sqlite:///"));
-        assert_eq!(settings.openai.seed(), None);
+        assert_eq!(settings.providers.seeds().next(), None);
         assert_eq!(settings.ledger.commit_timeout_ms(), 10_000);
         settings.ledger.lease_ttl_seconds = 2;
         assert_eq!(settings.ledger.commit_timeout_ms(), 1_000);
         assert_eq!(settings.limits.account.limits().rpd, None);
         assert_eq!(settings.limits.account.limits().rpm, Some(3_000_000));
-        settings.openai.api_key = Some(Secret::new("k"));
-        assert_eq!(settings.openai.seed().unwrap().base_url, "https://api.openai.com/v1");
     }
 }

@@ -13,6 +13,7 @@ pub mod id;
 pub mod key_hash;
 pub mod ledger;
 pub mod pricing;
+pub mod provider;
 pub mod purse;
 pub mod quota;
 pub mod refusal;

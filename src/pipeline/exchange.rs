@@ -279,7 +279,7 @@ async fn attempt(
     if candidate.gate.is_in_drill(started_at) {
         return Err(Failure::Connect("an outage drill is under way".to_owned()).into());
     }
-    let Some(mut plan) = Plan::choose(call.head.endpoint, target.speaks) else {
+    let Some(mut plan) = Plan::choose(call.head.endpoint, &target.speaks) else {
         let message = format!("the model '{}' cannot be called at {}", call.model.id, call.head.endpoint.path());
         return Err(Failed::NotSent(Refusal::Invalid { message, param: Some("model".to_owned()) }));
     };
@@ -299,6 +299,7 @@ async fn attempt(
             version: version.clone().filter(|_| plan.is_direct()),
             betas: betas.clone().filter(|_| plan.is_direct()),
             request_id: call.request_id.clone(),
+            api_key: None,
             deadline: Duration::from_millis(target.timeouts.total_ms).saturating_sub(spent),
         })
         .await?;

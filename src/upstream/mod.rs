@@ -3,21 +3,33 @@
 //! A call makes one attempt. Absent on purpose: retries, failover and breakers (`pipeline`, `actors`), what answers mean (`dialect`),
 //! and the caller's own headers, of which only the format's own are forwarded.
 
+mod address;
+mod auth;
 mod body;
 mod connector;
 pub mod echo;
+mod event_stream;
 pub mod http;
-pub mod openai;
+mod http_provider;
+mod key_ring;
+mod presets;
+mod refusal;
+mod target;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+pub use address::{base_url, parse_base_url};
+pub use auth::{ApiKey, check_foreign_key, check_key};
 pub use body::Body;
 use bytes::Bytes;
-pub use connector::{Connector, Target};
+pub use connector::Connector;
 pub use echo::Echo;
 use futures_util::future::LocalBoxFuture;
 pub use http::HttpClient;
-pub use openai::{ApiKey, OpenAi, parse_base_url};
+pub use http_provider::{HttpProvider, static_header};
+pub use key_ring::KEYS_MAX;
+pub use presets::Preset;
+pub use target::Target;
 
 use crate::dialect::Endpoint;
 
@@ -36,6 +48,8 @@ pub struct Call {
     pub betas: Option<String>,
     /// Sent along as `x-request-id`.
     pub request_id: String,
+    /// A key of the caller's own, instead of the upstream's keys.
+    pub api_key: Option<ApiKey>,
     /// What is left of the call's whole time, the answer's body included.
     pub deadline: Duration,
 }
@@ -133,6 +147,8 @@ mod tests {
         check(Failure::BrokenOff(String::new()), true, true, true);
         check(Failure::TooLarge, false, false, false);
         check(refused(503), true, true, true);
+        // Anthropic is overloaded.
+        check(refused(529), true, true, true);
         check(refused(429), true, true, false);
         check(refused(401), false, true, true);
         check(refused(403), false, true, false);

@@ -6,8 +6,10 @@ mod catalog;
 mod catalog_facts;
 mod ledger;
 mod routing;
+mod upstream_facts;
 mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, routing::STEP, cache::STEP];
+pub const ALL: &[Step] =
+    &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, upstream_facts::STEP, routing::STEP, cache::STEP];

@@ -374,22 +374,10 @@ fn describe(model: &Model) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalog::{ProviderKind, Timeouts};
+    use crate::domain::catalog::ProviderKind;
 
     fn upstream(name: &str) -> Upstream {
-        Upstream {
-            name: name.to_owned(),
-            provider: ProviderKind::Echo,
-            base_url: String::new(),
-            sealed_api_key: Vec::new(),
-            weight: 1,
-            priority: 0,
-            max_concurrency: None,
-            timeouts: Timeouts::default(),
-            enabled: true,
-            created_at: 0,
-            updated_at: 0,
-        }
+        Upstream::new(name, ProviderKind::Echo, 0)
     }
 
     fn route(upstream: &str, upstream_model: &str) -> Route {

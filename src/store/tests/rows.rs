@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     domain::{
         api_key::{ApiKey, Budget, BudgetPeriod, KeyOptions, Scope},
-        catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream},
+        catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream, UpstreamOptions},
         pricing::{Price, Unit},
         route::Routing,
     },
@@ -176,7 +176,9 @@ async fn entities_match_the_migration() {
                 timeouts: json,
                 enabled: true,
                 created_at: 1,
-                updated_at: 2
+                updated_at: 2,
+                options: json,
+                sealed_api_keys: vec![2]
             }),
         )
         .await;
@@ -381,6 +383,8 @@ async fn the_catalogue_is_loaded_as_it_was_saved() {
             provider: ProviderKind::Openai,
             base_url: "http://127.0.0.1:1/v1".to_owned(),
             sealed_api_key: vec![1, 2, 3],
+            sealed_api_keys: vec![4],
+            options: UpstreamOptions { region: Some("eu-west-1".to_owned()), ..UpstreamOptions::default() },
             weight: 3,
             priority: -1,
             max_concurrency: Some(8),
