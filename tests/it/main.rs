@@ -25,6 +25,7 @@ mod credits;
 mod echo;
 mod embeddings;
 mod faults;
+mod gemini;
 mod idempotency;
 mod keys_and_limits;
 mod models;

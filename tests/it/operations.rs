@@ -287,6 +287,12 @@ async fn logs_carry_request_ids_and_no_keys() {
     let answer = caller.chat(MODEL, "a secret question").await;
     answer.expect(200);
     caller.with_key("px_live_wrongwrongwrong").chat(MODEL, "Hi").await.refused(401, "invalid_api_key");
+    // Google's clients may send the key in the URL; it is read, and told to nobody.
+    let hello = json!({"contents": [{"parts": [{"text": "Hi"}]}]});
+    for (path, status) in [(format!("/v1beta/models/{MODEL}:generateContent"), 200), ("/v1beta/nowhere".to_owned(), 404)] {
+        let request = caller.anonymous(Method::POST, &format!("{path}?alt=json&key={}", caller.key)).json(&hello);
+        Answer::of(request).await.expect(status);
+    }
     process.terminate();
     assert_eq!(process.ended().await, 0);
     let log = process.stderr();
