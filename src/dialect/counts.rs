@@ -10,7 +10,7 @@ use serde::{
 /// Counts beyond this are nonsense, and would overflow prices.
 pub(crate) const TOKENS_MAX: u64 = 1_000_000_000_000;
 
-/// A whole number, also when written `12.0`, or as a string (protobuf does that with large ones).
+/// A whole number, also when written `12.0`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count(pub u64);
 
@@ -31,10 +31,6 @@ impl Visitor<'_> for CountVisitor {
 
     fn visit_u64<E: Error>(self, count: u64) -> Result<u64, E> {
         if count <= TOKENS_MAX { Ok(count) } else { Err(E::custom("absurd count")) }
-    }
-
-    fn visit_str<E: Error>(self, count: &str) -> Result<u64, E> {
-        self.visit_u64(count.parse().map_err(E::custom)?)
     }
 
     fn visit_f64<E: Error>(self, count: f64) -> Result<u64, E> {

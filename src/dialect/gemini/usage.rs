@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn lenient_but_not_guessing() {
         let input = |raw: &str| read(raw).map(|quantities| quantities.input_tokens);
-        assert_eq!(input(r#"{"prompt_token_count":"7","total_token_count":7}"#), Some(7));
+        assert_eq!(input(r#"{"prompt_token_count":7,"total_token_count":7}"#), Some(7));
         assert_eq!(input(r#"{"promptTokenCount":0}"#), Some(0));
         assert_eq!(input(r#"{"totalTokenCount":9,"candidatesTokenCount":2}"#), Some(7));
         assert_eq!(input(r#"{"promptTokenCount":3,"cachedContentTokenCount":9}"#), Some(0));
