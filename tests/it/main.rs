@@ -27,6 +27,7 @@ mod credits;
 mod echo;
 mod embeddings;
 mod faults;
+mod gemini;
 mod idempotency;
 mod imports;
 mod keys_and_limits;

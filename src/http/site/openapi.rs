@@ -22,7 +22,7 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
     ),
     servers((url = "/", description = "This gateway")),
     tags(
-        (name = "Models", description = "Model calls, in the wire formats of OpenAI and Anthropic, and the catalogue as a key sees it."),
+        (name = "Models", description = "Model calls, in the wire formats of OpenAI, Anthropic and Gemini, and the catalogue as a key sees it."),
         (name = "Caller", description = "What a key may know about itself and its account."),
         (name = "Compatibility", description = "What scripts written for LiteLLM, one-api, new-api and OpenRouter call; docs/compatibility.md has every field."),
         (name = "Account", description = "For the owner of an account, signed in by link or with a key of scope `account`."),
@@ -46,6 +46,8 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         api::responses::delete_response,
         api::responses::list_input_items,
         api::responses::cancel,
+        api::gemini::call_model,
+        api::gemini::call_tuned_model,
         api::models::list,
         api::models::get,
         api::models::list_gemini,
