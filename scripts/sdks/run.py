@@ -4,6 +4,7 @@ Arguments: the program `pixgate`, and the folder where the SDKs are installed. O
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import shutil
@@ -17,6 +18,7 @@ sys.path.insert(0, str(HERE.parent / "real"))
 
 import processes  # noqa: E402
 
+import faults  # noqa: E402
 import mocks  # noqa: E402
 import report  # noqa: E402
 import specs  # noqa: E402
@@ -29,6 +31,9 @@ SETTINGS = {
 }
 
 
+PARTS = ["matrix", "faults"]
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program")
@@ -36,6 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--client", action="append", help="only clients whose name contains this")
     parser.add_argument("--upstream", action="append", help="only these upstreams")
     parser.add_argument("--scenario", action="append", help="only these scenarios")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only these parts")
     return parser.parse_args()
 
 
@@ -59,7 +65,6 @@ def lacking(url: str, matrix: dict) -> dict:
 
 def set_up(admin: processes.Admin, matrix: dict, lacks: dict, behind: str) -> None:
     """The upstreams, each with a chat model and, if it has them, one for embeddings."""
-    prices = [{"unit": unit, "micros": micros, "per": 1_000_000} for unit, micros in matrix["prices"].items()]
     for upstream in matrix["upstreams"]:
         if "provider " + upstream["provider"] in lacks:
             continue
@@ -67,38 +72,60 @@ def set_up(admin: processes.Admin, matrix: dict, lacks: dict, behind: str) -> No
         made = {"name": name, "provider": upstream["provider"], "base_url": behind + upstream["base"], "api_key": "mock-key", "enabled": True}
         admin.call("POST", "/upstreams", made | upstream.get("settings", {}))
         routes = [{"upstream": name, "upstream_model": upstream["model"]}]
-        model = {"kind": "chat", "display_name": name, "context_window": 200_000, "max_output_tokens": 8192, "prices": prices}
+        model = {"kind": "chat", "display_name": name, "context_window": 200_000, "max_output_tokens": 8192, "prices": prices(matrix)}
         admin.call("POST", "/models", model | {"id": "sdk/" + name, "routes": routes, "enabled": True})
         if upstream.get("embeddings"):
             routes = [{"upstream": name, "upstream_model": "text-embedding-3-small"}]
-            admin.call("POST", "/models", {"id": f"sdk/{name}-embedding", "kind": "embedding", "prices": prices, "routes": routes, "enabled": True})
+            model = {"id": f"sdk/{name}-embedding", "kind": "embedding", "prices": prices(matrix)}
+            admin.call("POST", "/models", model | {"routes": routes, "enabled": True})
 
 
-def main() -> None:
-    options = arguments()
-    matrix, scenarios = (json.loads((HERE / f"{name}.json").read_text()) for name in ("matrix", "scenarios"))
-    matrix["upstreams"] = chosen(matrix["upstreams"], options.upstream, whole=True)
+def prices(matrix: dict) -> list[dict]:
+    return [{"unit": unit, "micros": micros, "per": 1_000_000} for unit, micros in matrix["prices"].items()]
+
+
+def run_matrix(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, url: str, lacks: dict) -> int:
+    """Every client with every upstream; returns the number of failures."""
+    scenarios = read("scenarios")
     clients = chosen(matrix["clients"], options.client, whole=False)
     names = chosen(list(scenarios), options.scenario, whole=True)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pixgate-sdks-"))
-    started = time.monotonic()
-    try:
-        with mocks.aimock(options.cache, folder, scenarios) as mock, processes.pixgate(options.program, folder, SETTINGS) as url:
-            address = urllib.parse.urlsplit(url)
-            front, behind = Tee((address.hostname, address.port)), Tee(mock)
-            admin = processes.Admin(url)
-            lacks = lacking(url, matrix)
+    address = urllib.parse.urlsplit(url)
+    admin = processes.Admin(url)
+    with mocks.aimock(options.cache, folder, scenarios) as mock:
+        with contextlib.closing(Tee((address.hostname, address.port))) as front, contextlib.closing(Tee(mock)) as behind:
             set_up(admin, matrix, lacks, behind.url)
             bench = Bench(matrix, scenarios, options.cache, admin, front, behind, specs.Validator(), lacks)
             report.head(matrix["upstreams"])
             for client in clients:
                 bench.run(client, matrix["upstreams"], names)
                 report.row(client, report.versions(options.cache, client), matrix["upstreams"], bench.cells)
-            front.close(), behind.close()
+    return report.details(bench.cells) + report.specifications(bench.validator)
+
+
+def run_faults(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, url: str, lacks: dict) -> int:
+    with mocks.llmock(options.cache, folder) as mock:
+        return faults.Faults(read("faults"), mock, processes.Admin(url), url, prices(matrix), lacks).run()
+
+
+def read(name: str) -> dict:
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+def main() -> None:
+    options = arguments()
+    matrix = read("matrix")
+    matrix["upstreams"] = chosen(matrix["upstreams"], options.upstream, whole=True)
+    parts = {"matrix": run_matrix, "faults": run_faults}
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pixgate-sdks-"))
+    started, failed = time.monotonic(), 0
+    try:
+        with processes.pixgate(options.program, folder, SETTINGS) as url:
+            lacks = lacking(url, matrix)
+            for part in options.part or PARTS:
+                failed += parts[part](options, matrix, folder, url, lacks)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    failed = report.details(bench.cells) + report.specifications(bench.validator)
-    print(f"{time.monotonic() - started:.0f} s")
+    print(f"\n{time.monotonic() - started:.0f} s", flush=True)
     if failed:
         raise SystemExit(f"{failed} failures")
     print("Every SDK got what it asked for, and every charge equals price × reported usage.")
