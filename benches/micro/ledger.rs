@@ -23,7 +23,7 @@ pub fn bench(criterion: &mut Criterion) {
         });
     });
     group.bench_function("price of a call", |bencher| {
-        let price = |unit, micros| Price { unit, micros, per: 1_000_000 };
+        let price = |unit, micros| Price::new(unit, micros, 1_000_000);
         let prices =
             PriceList(vec![price(Unit::InputToken, 150_000), price(Unit::OutputToken, 600_000), price(Unit::CachedInputToken, 75_000)]);
         let used = Quantities { input_tokens: 1_234, cached_input_tokens: 400, output_tokens: 321, requests: 1, ..Quantities::default() };

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use pixgate::{
     dialect::{
-        openai::{Endpoint, Request, Step, StreamMeter},
+        Endpoint, Meter, Step,
+        openai::{Request, StreamMeter},
         sse::Decoder,
         tokens,
     },

@@ -12,6 +12,7 @@ pub mod idempotency_records;
 pub mod lease_slices;
 pub mod leases;
 pub mod ledger_transfers;
+pub mod model_prices;
 pub mod models;
 pub mod nodes;
 pub mod open_holds;

@@ -18,9 +18,9 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
-        catalog::{Model, Upstream},
+        catalog::{self as rules, Model, Upstream},
         pricing::PriceList,
-        route::BreakerPolicy,
+        route::{BreakerPolicy, Variant},
     },
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::Metrics,
@@ -54,18 +54,36 @@ pub struct ModelEntry {
 #[derive(Default)]
 pub struct Snapshot {
     models: HashMap<String, Arc<ModelEntry>>,
+    /// Aliases and short names.
+    names: HashMap<String, Arc<ModelEntry>>,
     upstreams: BTreeMap<String, (Upstream, Arc<Gate>)>,
 }
 
+/// What a caller means by a model's name.
+pub struct Resolved<'a> {
+    pub entry: &'a Arc<ModelEntry>,
+    pub variant: Option<Variant>,
+}
+
 impl Snapshot {
-    /// An enabled model.
-    pub fn model(&self, id: &str) -> Option<&Arc<ModelEntry>> {
-        self.models.get(id)
+    /// An enabled model by its id, an alias or its short name, without any suffix.
+    pub fn model(&self, name: &str) -> Option<&Arc<ModelEntry>> {
+        self.models.get(name).or_else(|| self.names.get(name))
     }
 
-    /// Enabled models, by id.
+    /// An enabled model by what a caller may call it, also with the suffix of a [`Variant`]. A name that is known as it stands is
+    /// not taken apart, because ids may contain `:`.
+    pub fn resolve(&self, name: &str) -> Option<Resolved<'_>> {
+        if let Some(entry) = self.model(name) {
+            return Some(Resolved { entry, variant: None });
+        }
+        let (model, variant) = Variant::split(name)?;
+        self.model(model).map(|entry| Resolved { entry, variant: Some(variant) })
+    }
+
+    /// Enabled models that some enabled upstream serves, by id.
     pub fn models(&self) -> Vec<&Arc<ModelEntry>> {
-        let mut models: Vec<_> = self.models.values().collect();
+        let mut models: Vec<_> = self.models.values().filter(|entry| !entry.candidates.is_empty()).collect();
         models.sort_by(|left, right| left.id.cmp(&right.id));
         models
     }
@@ -172,8 +190,10 @@ impl Catalog {
             };
             (entry.model.id.clone(), Arc::new(entry))
         });
-        let models = models.collect();
-        self.snapshot.store(Arc::new(Snapshot { models, upstreams }));
+        let models: HashMap<String, Arc<ModelEntry>> = models.collect();
+        let known = rules::names(models.values().map(|entry| (&entry.model, !entry.candidates.is_empty())));
+        let names = known.into_iter().filter_map(|(name, id)| Some((name.to_owned(), models.get(id)?.clone()))).collect();
+        self.snapshot.store(Arc::new(Snapshot { models, names, upstreams }));
     }
 
     fn start_upstream(&self, upstream: &Upstream) -> Result<Arc<Gate>, StoreError> {
@@ -181,13 +201,7 @@ impl Catalog {
             [] => ApiKey::new(""),
             sealed => ApiKey::new(self.parts.sealer.open(&upstream.name, sealed)?),
         };
-        let target = Target {
-            name: upstream.name.clone(),
-            provider: upstream.provider,
-            base_url: upstream.base_url.clone(),
-            api_key,
-            timeouts: upstream.timeouts,
-        };
+        let target = Target::new(upstream.name.clone(), upstream.provider, upstream.base_url.clone(), api_key, upstream.timeouts);
         let configuration = Configuration {
             target: Arc::new(target),
             weight: upstream.weight,
@@ -202,7 +216,7 @@ impl Catalog {
 
     fn reload(&self, ctx: &mut Ctx<Self>, reply: Option<Reply<Result<(), StoreError>>>) {
         let db = self.parts.db.clone();
-        let load = async move { store::catalog::load_all(&db).await };
+        let load = async move { store::catalog::load_enabled(&db).await };
         // One after the other, so that an older read never replaces a newer one.
         ctx.run_first(load, move |catalog, loaded, ctx| {
             let outcome = loaded.map(|loaded| catalog.renew(loaded.models, loaded.upstreams, ctx));

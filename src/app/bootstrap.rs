@@ -7,7 +7,7 @@ use super::StartError;
 use crate::{
     config::Settings,
     control::{self, Actor, Control, ControlError, catalog, sign_in},
-    dialect::openai::credits_text,
+    dialect::credits_text,
     domain::{Micros, catalog::ProviderKind},
     telemetry::redact::Secret,
 };

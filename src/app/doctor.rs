@@ -106,8 +106,7 @@ async fn upstreams(settings: &Settings, db: &Db, findings: &mut Vec<Finding>) {
                 continue;
             }
         };
-        let target =
-            Target { name: upstream.name, provider: upstream.provider, base_url: upstream.base_url, api_key, timeouts: upstream.timeouts };
+        let target = Target::new(upstream.name, upstream.provider, upstream.base_url, api_key, upstream.timeouts);
         let probe = connector.provider(&Arc::new(target)).probe().await;
         findings.push(Finding::new(what, probe.map(|micros| format!("answers in {micros} µs")).map_err(|failure| failure.to_string())));
     }

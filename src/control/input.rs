@@ -80,6 +80,19 @@ pub(super) fn check_id(param: &str, text: &str, max: usize) -> Result<(), Contro
     Ok(())
 }
 
+/// A day as `2026-12-31`.
+pub(super) fn check_date(param: &str, text: &str) -> Result<(), ControlError> {
+    if is_date(text) {
+        return Ok(());
+    }
+    Err(ControlError::invalid(param, format!("{param} must be a day like 2026-12-31")))
+}
+
+/// Whether this is a day of the calendar, written as `2026-12-31` and in no other way.
+pub(super) fn is_date(text: &str) -> bool {
+    text.parse::<jiff::civil::Date>().is_ok_and(|date| date.to_string() == text)
+}
+
 pub(super) fn check_range<T: PartialOrd + fmt::Display>(param: &str, value: T, least: T, most: T) -> Result<(), ControlError> {
     if value < least || value > most {
         return Err(ControlError::invalid(param, format!("{param} is {value}; it must be {least} to {most}")));
@@ -108,6 +121,14 @@ mod tests {
         assert!(Moment(Timestamp::MAX).to_string().starts_with("9999-12-30T"));
         for bad in ["", "tomorrow", "2026-01-31", "2026-01-31T12:00:00", "1700000000"] {
             assert!(bad.parse::<Moment>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn days_are_written_in_one_way() {
+        assert!(is_date("2026-12-31") && is_date("2028-02-29"));
+        for bad in ["", "2026-02-29", "20261231", "2026-1-1", "2026-12-31T00:00:00Z", "31.12.2026", " 2026-12-31"] {
+            assert!(!is_date(bad), "{bad}");
         }
     }
 

@@ -1,9 +1,26 @@
 //! Wire formats as pure functions over bytes: what a call asks for, what an answer says, what an event stream carries.
 //!
-//! Bodies are forwarded as they came; this layer only peeks at them with borrowed structs and splices a few bytes in.
-//! Absent on purpose: HTTP (status codes live in `http::error`, sending in `upstream`), clocks, prices, and any tree of JSON values.
+//! When both sides of a call speak the same dialect, bodies are forwarded as they came: this layer only peeks at them with borrowed
+//! structs and splices a few bytes in. Otherwise they go through the [`canonical`] form ([`translate`]). [`format`] is what every wire
+//! format has to be able to do, [`plan`] and [`inbound`] choose among them for one call.
+//!
+//! Absent on purpose: HTTP (status codes live in `http::error`, sending in `upstream`), clocks and prices.
 
+pub mod canonical;
+mod cost;
+mod endpoint;
+pub mod errors;
+pub mod format;
+mod inbound;
 pub(crate) mod json;
 pub mod openai;
+pub mod plan;
 pub mod sse;
 pub mod tokens;
+mod translate;
+
+pub use cost::credits_text;
+pub use endpoint::{Dialect, Endpoint};
+pub use errors::{ErrorBody, parse_upstream_error};
+pub use format::{CallHead, Charge, Framing, Garbage, Invalid, Meter, Step, Whole};
+pub use inbound::Inbound;

@@ -6,6 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
+/// What a caller asks of routing beyond the model, by a suffix of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// `:floor`: the cheapest route first.
+    Cheapest,
+    /// `:nitro`: the fastest route first.
+    Fastest,
+}
+
+impl Variant {
+    /// Splits a model's name from its variant; `None` when it ends in none.
+    pub fn split(name: &str) -> Option<(&str, Self)> {
+        let (model, suffix) = name.rsplit_once(':')?;
+        match suffix {
+            "floor" => Some((model, Self::Cheapest)),
+            "nitro" => Some((model, Self::Fastest)),
+            _ => None,
+        }
+    }
+}
+
 /// A route that could serve a call. `index` is the caller's, everything else decides the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
@@ -186,6 +207,15 @@ mod tests {
 
     fn candidate(index: usize, priority: i32, weight: u32, healthy: bool) -> Candidate {
         Candidate { index, priority, weight, healthy }
+    }
+
+    #[test]
+    fn variants_are_suffixes() {
+        assert_eq!(Variant::split("openai/gpt-4o:floor"), Some(("openai/gpt-4o", Variant::Cheapest)));
+        assert_eq!(Variant::split("llama3:8b:nitro"), Some(("llama3:8b", Variant::Fastest)));
+        for plain in ["openai/gpt-4o", "llama3:8b", "gpt-4o:free", "gpt-4o:", ":", "", "floor", "gpt-4o:Floor"] {
+            assert_eq!(Variant::split(plain), None, "{plain}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures_util::stream;
 
 use super::error::ApiError;
 use crate::{
-    dialect::openai::Endpoint,
+    dialect::Endpoint,
     domain::catalog::{ProviderKind, Timeouts},
     upstream::{ApiKey, Call, Connector, Target},
 };
@@ -19,8 +19,7 @@ pub struct BareProxy {
 }
 
 pub fn target(base_url: String) -> Arc<Target> {
-    let name = "bench".to_owned();
-    Arc::new(Target { name, provider: ProviderKind::Openai, base_url, api_key: ApiKey::new(""), timeouts: Timeouts::default() })
+    Arc::new(Target::new("bench".to_owned(), ProviderKind::Openai, base_url, ApiKey::new(""), Timeouts::default()))
 }
 
 /// Forwards the body as it is, and the answer as it comes.
@@ -29,7 +28,11 @@ pub async fn proxy(body: Bytes, bare: web::Data<BareProxy>) -> Result<HttpRespon
     let call = Call {
         endpoint: Endpoint::ChatCompletions,
         streamed: body.windows(13).any(|window| window == b"\"stream\":true"),
+        model: "bench".into(),
         body,
+        content_type: "application/json".into(),
+        version: None,
+        betas: None,
         request_id: "bench".to_owned(),
         deadline: Duration::from_secs(600),
     };

@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use crate::{
     actors::account::RateState,
     control::ControlError,
-    dialect::openai::errors::ErrorBody,
+    dialect::{Dialect, ErrorBody, errors::error_body},
     domain::refusal::{LimitKind, LimitScope, Refusal},
     http::headers,
     pipeline::{CallError, Facts, FailureClass},
@@ -87,6 +87,7 @@ impl ApiError {
 
     pub fn body<'a>(&'a self, request_id: &'a str) -> ErrorBody<'a> {
         ErrorBody {
+            status: self.status.as_u16(),
             message: self.message.as_str().into(),
             kind: self.kind().into(),
             param: self.param.as_deref().map(Cow::from),
@@ -97,8 +98,8 @@ impl ApiError {
         }
     }
 
-    /// The whole answer, with the id of the request it belongs to.
-    pub fn respond(&self, request_id: &str) -> HttpResponse {
+    /// The whole answer in the caller's dialect, with the id of the request it belongs to.
+    pub fn respond(&self, request_id: &str, dialect: Dialect) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CONTENT_TYPE, "application/json"));
         if let Some(milliseconds) = self.retry_after_ms {
@@ -109,7 +110,7 @@ impl ApiError {
             // Official SDKs obey it: asking again changes nothing.
             response.insert_header(("x-should-retry", "false"));
         }
-        let mut response = response.body(self.body(request_id).to_bytes());
+        let mut response = response.body(error_body(dialect, &self.body(request_id)));
         if let Some(rate) = &self.rate {
             headers::insert_rate(response.headers_mut(), rate);
         }
@@ -133,7 +134,7 @@ impl ResponseError for ApiError {
 
     /// Without a request id; the middleware renders it again with one.
     fn error_response(&self) -> HttpResponse {
-        self.respond("")
+        self.respond("", Dialect::OpenAi)
     }
 }
 

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::{
     actors::{account::Credentials, account::RateState, directory::Address, directory::Presented},
+    dialect::Dialect,
     domain::{
         api_key::{Scope, Shape},
         key_hash::KeyHasher,
@@ -106,6 +107,32 @@ fn strip_scheme(text: &str) -> Option<&str> {
     Some(key.trim()).filter(|key| known && !key.is_empty())
 }
 
+/// The wire format that a caller of this path expects errors in, also where the path is nobody's. `/v1/models` belongs to three.
+pub fn dialect(path: &str, query: &str, headers: &HeaderMap) -> Dialect {
+    let is_below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if is_below("/v1beta") {
+        return Dialect::Gemini;
+    }
+    if is_below("/v1/messages") {
+        return Dialect::Anthropic;
+    }
+    if !is_below("/v1/models") {
+        return Dialect::OpenAi;
+    }
+    if headers.contains_key("x-goog-api-key") || query.split('&').any(|pair| pair.starts_with("key=")) || path.contains(':') {
+        return Dialect::Gemini;
+    }
+    if headers.contains_key("anthropic-version") || headers.contains_key("x-api-key") {
+        return Dialect::Anthropic;
+    }
+    Dialect::OpenAi
+}
+
+/// Whether a header says yes.
+pub fn flag(headers: &HeaderMap, name: &str) -> bool {
+    headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true") || value.as_bytes() == b"1")
+}
+
 /// The caller's own request id, when it is one that can be echoed and stored.
 pub fn caller_request_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get("x-request-id")?.to_str().ok()?;
@@ -157,6 +184,11 @@ pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
     headers.insert(HeaderName::from_static("x-pixgate-overhead-us"), HeaderValue::from(facts.overhead_us));
     if let Some(cost) = facts.cost_micros {
         headers.insert(HeaderName::from_static("x-pixgate-cost-micros"), HeaderValue::from(cost));
+    }
+    if !facts.dropped.is_empty()
+        && let Ok(dropped) = HeaderValue::from_str(&facts.dropped.join(", "))
+    {
+        headers.insert(HeaderName::from_static("x-pixgate-dropped"), dropped);
     }
     if facts.replayed {
         headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));

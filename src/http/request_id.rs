@@ -32,15 +32,16 @@ pub async fn stamp<B: MessageBody + 'static>(request: ServiceRequest, next: Next
     };
     let shown = headers::caller_request_id(request.headers()).unwrap_or(&own).to_owned();
     request.extensions_mut().insert(RequestId { own, shown: shown.clone() });
+    let dialect = headers::dialect(request.path(), request.query_string(), request.headers());
     let mut response = if request.path().contains("%00") || request.query_string().contains("%00") {
         // No name of ours contains a NUL, and not every database can even be asked for one.
         let (request, _) = request.into_parts();
-        ServiceResponse::new(request, ApiError::invalid("the URL contains a NUL character", None).respond(&shown))
+        ServiceResponse::new(request, ApiError::invalid("the URL contains a NUL character", None).respond(&shown, dialect))
     } else {
         let response = next.call(request).await?;
         // An error was rendered without knowing the request; here it gets its id.
         match response.response().error().and_then(|error| error.as_error::<ApiError>()).cloned() {
-            Some(error) => response.into_response(error.respond(&shown)),
+            Some(error) => response.into_response(error.respond(&shown, dialect)),
             None => response.map_into_boxed_body(),
         }
     };

@@ -12,11 +12,12 @@ use crate::{
         catalog::ModelEntry,
         detached,
     },
-    dialect::{
-        openai::{Endpoint, Request},
-        tokens,
+    dialect::{CallHead, Inbound, tokens},
+    domain::{
+        Timestamp,
+        pricing::{Ceiling, Quantities},
+        refusal::Refusal,
     },
-    domain::{Timestamp, refusal::Refusal},
 };
 
 /// Larger texts are counted away from the worker thread.
@@ -26,7 +27,7 @@ const ADMITS_MAX: u32 = 4;
 
 /// A call that may run.
 pub struct Admitted {
-    pub endpoint: Endpoint,
+    pub head: CallHead,
     pub body: Bytes,
     pub id: String,
     pub request_id: String,
@@ -79,7 +80,11 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         }
     };
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
-    let hold = read.model.prices.worst_case(read.input_tokens, output_tokens, 1);
+    let hold = read.model.prices.worst_case(&Ceiling {
+        input_tokens: read.input_tokens,
+        output_tokens,
+        fixed: Quantities { requests: 1, ..Quantities::default() },
+    });
     for _ in 0..ADMITS_MAX {
         let verdict = pipeline
             .accounts
@@ -91,7 +96,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
                     call: CallFacts {
                         id: incoming.id.clone(),
                         request_id: incoming.request_id.clone(),
-                        endpoint: incoming.endpoint.path(),
+                        endpoint: incoming.head.endpoint.path(),
                         model: read.model.id.clone(),
                     },
                     hold,
@@ -119,10 +124,10 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             held.release(None);
             return Ok(Outcome::Replay(answer));
         }
-        let Incoming { endpoint, body, id, request_id, arrived_at, .. } = incoming;
+        let Incoming { head, body, id, request_id, arrived_at, .. } = incoming;
         let Read { model, streamed, include_usage, input_tokens, .. } = read;
         return Ok(Outcome::Run(Box::new(Admitted {
-            endpoint,
+            head,
             body,
             id,
             request_id,
@@ -143,44 +148,39 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
 }
 
 async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refusal> {
-    let request = parse(incoming.endpoint, &incoming.body)?;
+    let call = Inbound::read(&incoming.head, &incoming.body)?;
     let snapshot = pipeline.catalog.snapshot();
-    let model = snapshot.model(&request.model).ok_or_else(|| Refusal::ModelNotFound(shown(&request.model)))?.clone();
-    if !incoming.endpoint.kind_allows(model.model.kind) {
-        let message = format!("the model '{}' cannot be called at {}", model.id, incoming.endpoint.path());
+    let named = call.model();
+    let model = snapshot.model(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?.clone();
+    let endpoint = incoming.head.endpoint;
+    if !endpoint.kind_allows(model.model.kind) {
+        let message = format!("the model '{}' cannot be called at {}", model.id, endpoint.path());
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
     if !tokens::are_loaded() {
         // The first call of this process; the others of its thread go on meanwhile.
         let _ = detached::compute(tokens::warm_up).await;
     }
-    let input_tokens = if request.text_bytes() <= COUNT_INLINE_BYTES_MAX {
-        request.input_tokens()
+    let input_tokens = if call.text_bytes() <= COUNT_INLINE_BYTES_MAX {
+        call.input_tokens()
     } else {
-        count_elsewhere(incoming.endpoint, incoming.body.clone()).await?
+        count_elsewhere(incoming.head.clone(), incoming.body.clone()).await?
     };
     let cap = pipeline.policy.output_tokens_hold_max;
-    let output_tokens_max = match incoming.endpoint {
-        Endpoint::Embeddings => 0,
-        _ => [request.max_output_tokens, model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
-    };
+    let choices = call.choices();
     Ok(Read {
-        streamed: request.streamed,
-        include_usage: request.include_usage,
-        choices: request.n.max(1).saturating_mul(if incoming.endpoint == Endpoint::Completions { request.rows().max(1) as u64 } else { 1 }),
+        streamed: call.streamed(),
+        include_usage: call.include_usage(),
+        output_tokens_max: [call.max_output_tokens(), model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
+        choices,
         input_tokens,
-        output_tokens_max,
         model,
     })
 }
 
-async fn count_elsewhere(endpoint: Endpoint, body: Bytes) -> Result<u64, Refusal> {
-    let counted = detached::compute(move || parse(endpoint, &body).map(|request| request.input_tokens())).await;
+async fn count_elsewhere(head: CallHead, body: Bytes) -> Result<u64, Refusal> {
+    let counted = detached::compute(move || Ok(Inbound::read(&head, &body)?.input_tokens())).await;
     counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))
-}
-
-fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Request<'_>, Refusal> {
-    Ok(Request::parse(endpoint, body)?)
 }
 
 /// A caller's text as it may stand in our own: bounded, and without control characters.
@@ -190,7 +190,11 @@ fn shown(text: &str) -> String {
 
 fn request_hash(incoming: &Incoming) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(incoming.endpoint.path().as_bytes());
+    hash.update(incoming.head.endpoint.path().as_bytes());
+    for part in [&incoming.head.model, &incoming.head.content_type].into_iter().flatten() {
+        hash.update(b"\n");
+        hash.update(part.as_bytes());
+    }
     hash.update(b"\n");
     hash.update(&incoming.body);
     hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -2,21 +2,24 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     CallError, Facts, FailureClass, Outgoing, Pipeline,
     admission::{Admitted, elapsed},
     metering,
-    relay::{Opening, Relay},
+    relay::{Opening, Relay, stream_content_type},
     routing, settlement,
     settlement::{Ending, Kept},
 };
 use crate::{
     actors::catalog::Candidate,
-    dialect::openai::{self, Request},
-    domain::usage::Outcome,
+    dialect::{
+        CallHead, Whole,
+        format::{Aim, Writing},
+        plan::Plan,
+    },
+    domain::{SECOND, refusal::Refusal, usage::Outcome},
     telemetry::metrics::Stage,
     upstream::{Answer, Call, Failure},
 };
@@ -55,9 +58,28 @@ pub async fn perform(pipeline: Rc<Pipeline>, call: Box<Admitted>, gone: Gone) ->
 }
 
 /// What one attempt brought.
-enum Attempt {
-    Whole(Bytes),
+struct Attempt {
+    answer: Answered,
+    /// Fields that were not carried to the upstream.
+    dropped: Vec<String>,
+}
+
+enum Answered {
+    Whole(Box<dyn Whole>),
     Stream(Box<Opening>),
+}
+
+/// Why an attempt brought nothing.
+enum Failed {
+    /// Nothing was sent, because the call cannot be said in the upstream's format.
+    NotSent(Refusal),
+    Upstream(Failure),
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self::Upstream(failure)
+    }
 }
 
 async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
@@ -69,6 +91,7 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell
     let attempts_max = pipeline.policy.retries_max as usize + 1;
     let mut failed: Option<(Failure, &Candidate)> = None;
     let mut busy: Option<&Candidate> = None;
+    let mut not_sent: Option<Refusal> = None;
     let mut excluded = vec![false; candidates.len()];
     let mut overhead_us = None;
     let mut attempts = 0;
@@ -94,7 +117,13 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell
                 candidate.gate.succeeded();
                 return finish(pipeline, call, candidate, answer, attempts as u32, overhead, absent).await;
             }
-            Err(failure) => {
+            Err(Failed::NotSent(refusal)) => {
+                // No attempt was made: another upstream may speak a format that can say it.
+                attempts -= 1;
+                excluded[index] = true;
+                not_sent.get_or_insert(refusal);
+            }
+            Err(Failed::Upstream(failure)) => {
                 if failure.counts_against_breaker() {
                     candidate.gate.failed();
                 }
@@ -114,8 +143,8 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell
             }
         }
     }
-    match (failed, busy) {
-        (Some((failure, candidate)), _) => {
+    match (failed, busy, not_sent) {
+        (Some((failure, candidate)), _, _) => {
             let (status, code) = FailureClass::of(&failure).shown();
             let upstream: Arc<str> = candidate.gate.name().into();
             let facts = Facts {
@@ -123,6 +152,7 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell
                 overhead_us: overhead_us.unwrap_or(0),
                 cost_micros: Some(0),
                 rate: call.rate,
+                dropped: Vec::new(),
                 replayed: false,
             };
             let ending = Ending {
@@ -138,8 +168,9 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell
             settlement::release(pipeline, call, ending);
             Err(CallError::Upstream(failure, Some(Box::new(facts))))
         }
-        (None, Some(candidate)) => Err(CallError::UpstreamBusy(candidate.gate.name().to_owned())),
-        (None, None) => Err(CallError::NoRoute(model.id.to_string())),
+        (None, None, Some(refusal)) => Err(CallError::Refused(refusal, Some(Box::new(call.rate)))),
+        (None, Some(candidate), _) => Err(CallError::UpstreamBusy(candidate.gate.name().to_owned())),
+        (None, None, None) => Err(CallError::NoRoute(model.id.to_string())),
     }
 }
 
@@ -162,39 +193,62 @@ async fn attempt(
     call: &Admitted,
     candidate: &Candidate,
     permit: Option<OwnedSemaphorePermit>,
-) -> Result<Attempt, Failure> {
+) -> Result<Attempt, Failed> {
     let target = &candidate.gate.target;
     let spent = elapsed(call.arrived_at, pipeline.clock.now());
     let started_at = pipeline.clock.now();
-    // The request was parsed at admission; only what a splice needs is read again.
-    let body = match Request::parse(call.endpoint, &call.body) {
-        Ok(request) => request.forward_body(&call.body, &candidate.upstream_model),
-        Err(invalid) => return Err(Failure::Garbage(invalid.message)),
+    let Some(mut plan) = Plan::choose(call.head.endpoint, target.speaks) else {
+        let message = format!("the model '{}' cannot be called at {}", call.model.id, call.head.endpoint.path());
+        return Err(Failed::NotSent(Refusal::Invalid { message, param: Some("model".to_owned()) }));
     };
+    let written = plan.write(&call.head, &call.body, &aim(pipeline, call, candidate)).map_err(|error| Failed::NotSent(error.into()))?;
+    let CallHead { version, betas, .. } = &call.head;
     let answer = pipeline
         .connector
         .provider(target)
         .call(Call {
-            endpoint: call.endpoint,
-            body,
+            endpoint: plan.upstream(),
+            model: candidate.upstream_model.clone(),
+            body: written.body,
+            content_type: written.content_type,
             streamed: call.streamed,
+            // Another format's version means nothing to the upstream.
+            version: version.clone().filter(|_| plan.is_direct()),
+            betas: betas.clone().filter(|_| plan.is_direct()),
             request_id: call.request_id.clone(),
             deadline: Duration::from_millis(target.timeouts.total_ms).saturating_sub(spent),
         })
         .await?;
+    let writing = Writing {
+        head: call.head.clone(),
+        call_id: call.id.clone(),
+        model: call.model.id.to_string(),
+        created: call.arrived_at / SECOND,
+        include_usage: call.include_usage,
+        request: None,
+    };
+    let dropped = written.dropped;
     if call.streamed {
-        return Opening::read(pipeline, call, answer, permit, started_at).await.map(|opening| Attempt::Stream(Box::new(opening)));
+        let meter = plan.meter(&writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
+        let opening = Opening::read(pipeline, meter, answer, permit, started_at).await?;
+        return Ok(Attempt { answer: Answered::Stream(Box::new(opening)), dropped });
     }
     let Answer { body, .. } = answer;
     let body = body.collect(pipeline.policy.answer_bytes_max).await?;
     drop(permit);
     let now = pipeline.clock.now();
     pipeline.metrics.stage(Stage::UpstreamTotal, elapsed(started_at, now));
-    // Checked here, because a good status with an error inside is a reason to try elsewhere.
-    let parsed = openai::Answer::parse(call.endpoint, &body).map_err(|garbage| Failure::Garbage(garbage.0))?;
-    match parsed.error {
-        Some(message) => Err(Failure::Garbage(format!("a good status with an error inside: {message}"))),
-        None => Ok(Attempt::Whole(body)),
+    // Read here, because a good status with an error inside is a reason to try elsewhere.
+    let whole = plan.whole(&body, &writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
+    Ok(Attempt { answer: Answered::Whole(whole), dropped })
+}
+
+fn aim<'a>(pipeline: &Pipeline, call: &Admitted, candidate: &'a Candidate) -> Aim<'a> {
+    Aim {
+        model: &candidate.upstream_model,
+        max_output_tokens: call.model.model.max_output_tokens.unwrap_or(pipeline.policy.output_tokens_hold_max),
+        quirks: candidate.gate.target.quirks,
+        drop_unsupported: call.head.drop_unsupported,
     }
 }
 
@@ -208,7 +262,8 @@ async fn finish(
     absent: &Cell<bool>,
 ) -> Result<Outgoing, CallError> {
     let upstream: Arc<str> = candidate.gate.name().into();
-    let mut facts = Facts { upstream: upstream.clone(), overhead_us, cost_micros: None, rate: call.rate, replayed: false };
+    let Attempt { answer, dropped } = answer;
+    let mut facts = Facts { upstream: upstream.clone(), overhead_us, cost_micros: None, rate: call.rate, dropped, replayed: false };
     let ending = Ending {
         outcome: if absent.get() { Outcome::ClientGone } else { Outcome::Completed },
         status: 200,
@@ -219,18 +274,19 @@ async fn finish(
         answer_id: None,
         first_byte_at: Some(pipeline.clock.now()),
     };
-    let body = match answer {
-        Attempt::Stream(opening) => {
-            return Ok(Outgoing::Stream { facts, relay: Relay::new(pipeline.clone(), call, candidate.gate.clone(), *opening, ending) });
+    let whole = match answer {
+        Answered::Stream(opening) => {
+            let content_type = stream_content_type(call.head.framing);
+            let relay = Relay::new(pipeline.clone(), call, candidate.gate.clone(), *opening, ending);
+            return Ok(Outgoing::Stream { facts, content_type, relay });
         }
-        Attempt::Whole(body) => body,
+        Answered::Whole(whole) => whole,
     };
-    let parsed = openai::Answer::parse(call.endpoint, &body).map_err(|garbage| CallError::Upstream(Failure::Garbage(garbage.0), None))?;
-    let metered = metering::meter(&call, parsed.usage, || parsed.produced_tokens());
-    let ending = Ending { answer_id: parsed.id.as_deref().map(str::to_owned), ..ending };
-    let body = openai::answer::with_cost(&body, &parsed, metered.cost_micros, &metered.quantities);
+    let metered = metering::meter(&call, whole.usage(), || whole.produced_tokens());
+    let ending = Ending { answer_id: whole.id().map(str::to_owned), ..ending };
+    let (body, content_type) = whole.finish(&metered.charge());
     facts.cost_micros = Some(metered.cost_micros);
-    let kept = call.idempotency.is_some().then(|| Kept { content_type: "application/json", body: Some(body.clone()) });
+    let kept = call.idempotency.is_some().then(|| Kept { content_type: &content_type, body: Some(body.clone()) });
     settlement::capture(pipeline, call, metered, ending, kept).await.map_err(CallError::NotDurable)?;
-    Ok(Outgoing::Whole { facts, status: 200, content_type: "application/json".to_owned(), body })
+    Ok(Outgoing::Whole { facts, status: 200, content_type: content_type.into_owned(), body })
 }

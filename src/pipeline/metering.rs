@@ -1,7 +1,10 @@
 //! What a call used and what that costs, by the charging contract: the upstream's report, else our own count marked as an estimate.
 
 use super::admission::Admitted;
-use crate::domain::{Micros, pricing::Quantities};
+use crate::{
+    dialect::Charge,
+    domain::{Micros, pricing::Quantities},
+};
 
 /// What is charged for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +13,12 @@ pub struct Metered {
     pub cost_micros: Micros,
     /// True when the quantities are our own count.
     pub estimated: bool,
+}
+
+impl Metered {
+    pub fn charge(&self) -> Charge {
+        Charge { cost_micros: self.cost_micros, quantities: self.quantities }
+    }
 }
 
 /// `reported` is the upstream's word (explicit zeros count); `produced` is asked for our own count only without it.

@@ -32,7 +32,7 @@ use crate::{
         journal::{JournalClient, NotDurable},
     },
     clock::Clock,
-    dialect::openai::Endpoint,
+    dialect::CallHead,
     domain::{Micros, Timestamp, refusal::Refusal},
     store::Db,
     telemetry::metrics::Metrics,
@@ -74,7 +74,7 @@ pub struct Policy {
 
 /// One call as it came in.
 pub struct Incoming {
-    pub endpoint: Endpoint,
+    pub head: CallHead,
     pub body: Bytes,
     pub presented: Presented,
     /// Our own id of the call (`req_…`), under which it is charged.
@@ -88,7 +88,7 @@ pub struct Incoming {
 /// The answer to a call.
 pub enum Outgoing {
     Whole { facts: Facts, status: u16, content_type: String, body: Bytes },
-    Stream { facts: Facts, relay: Relay },
+    Stream { facts: Facts, content_type: &'static str, relay: Relay },
 }
 
 /// What the answer's headers say.
@@ -100,6 +100,8 @@ pub struct Facts {
     /// When it is known before the body.
     pub cost_micros: Option<Micros>,
     pub rate: RateState,
+    /// Fields that were not carried to the upstream.
+    pub dropped: Vec<String>,
     /// True when this is the stored answer to an earlier call with the same Idempotency-Key.
     pub replayed: bool,
 }

@@ -15,18 +15,19 @@ use super::{
 };
 use crate::{
     actors::{detached, upstream::Gate},
-    dialect::{
-        openai::{
-            ErrorBody,
-            errors::error_event,
-            stream::{Step, StreamMeter},
-        },
-        sse::Decoder,
-    },
+    dialect::{ErrorBody, Framing, Meter, Step, sse::Decoder},
     domain::{Timestamp, usage::Outcome},
     telemetry::metrics::Stage,
     upstream::{Answer, Body, Failure},
 };
+
+/// What a streamed answer is announced as.
+pub fn stream_content_type(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Events => "text/event-stream",
+        Framing::JsonArray => "application/json",
+    }
+}
 
 /// Largest single event of a stream.
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -35,7 +36,7 @@ const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub struct Opening {
     body: Body,
     decoder: Decoder,
-    meter: StreamMeter,
+    meter: Box<dyn Meter>,
     /// What can be sent already.
     ready: Bytes,
     /// The end mark came with the first content.
@@ -50,7 +51,7 @@ impl Opening {
     /// Reads until there is content to deliver, so that everything before it can still fail over.
     pub async fn read(
         pipeline: &Pipeline,
-        call: &Admitted,
+        meter: Box<dyn Meter>,
         answer: Answer,
         permit: Option<OwnedSemaphorePermit>,
         started_at: Timestamp,
@@ -59,7 +60,7 @@ impl Opening {
         if !is_stream {
             return Err(Failure::Garbage("the upstream did not answer with an event stream".to_owned()));
         }
-        let mut reader = Reader { decoder: Decoder::new(EVENT_BYTES_MAX), meter: StreamMeter::new(call.endpoint, call.include_usage) };
+        let mut reader = Reader { decoder: Decoder::new(EVENT_BYTES_MAX), meter };
         let mut body = answer.body;
         let mut ready = BytesMut::new();
         let mut ended = false;
@@ -71,6 +72,7 @@ impl Opening {
                     reader.finish_input();
                     let (bytes, pass) = reader.pass();
                     ready.extend_from_slice(&bytes);
+                    ready.extend_from_slice(&reader.meter.input_ended());
                     match pass {
                         Pass::Failed(message) => return Err(Failure::Garbage(message)),
                         Pass::Ended => {}
@@ -102,7 +104,7 @@ impl Opening {
 /// Decodes and meters.
 struct Reader {
     decoder: Decoder,
-    meter: StreamMeter,
+    meter: Box<dyn Meter>,
 }
 
 enum Pass {
@@ -294,7 +296,13 @@ impl Running {
                 true
             }
         };
-        let (bytes, pass) = self.reader.pass();
+        let (mut bytes, pass) = self.reader.pass();
+        if ended && matches!(pass, Pass::More) {
+            let last = self.reader.meter.input_ended();
+            if !last.is_empty() {
+                bytes = [&bytes[..], &last[..]].concat().into();
+            }
+        }
         let next = match pass {
             Pass::Ended => Some(State::Settling),
             Pass::Failed(message) => Some(interrupted(format!("the upstream broke off: {message}"), "upstream_error")),
@@ -317,22 +325,25 @@ impl Running {
         let reported = if failure.is_none() { self.reader.meter.reported() } else { None };
         let metered = self.meter(reported);
         let last = match &failure {
-            None => self.reader.meter.final_events(metered.cost_micros, &metered.quantities),
+            None => self.reader.meter.final_events(&metered.charge()),
             Some((message, outcome, code)) => {
                 self.ending.outcome = *outcome;
                 self.ending.error_code = Some(code);
                 if *outcome == Outcome::UpstreamInterrupted {
                     self.gate.failed();
                 }
-                failure_event(message, code, &request_id)
+                self.reader.meter.failure(&failure_body(message, code, &request_id))
             }
         };
+        // Made before the meter goes; sent only if the charge cannot be made durable.
+        let withheld = "the ledger could not be written; nothing was charged";
+        let withheld = self.reader.meter.failure(&failure_body(withheld, "overloaded", &request_id));
         let durable = self.settle(metered, Some(last.clone())).await;
         match durable {
             Ok(()) => last,
             Err(error) => {
                 tracing::error!(error = %error, "a stream ended without its end mark because its charge could not be made durable");
-                failure_event("the ledger could not be written; nothing was charged", "overloaded", &request_id)
+                withheld
             }
         }
     }
@@ -363,7 +374,7 @@ impl Running {
         let metered = self.meter(reported);
         let id = self.call.id.clone();
         let message = "the client left before the end of this answer; what was delivered until then was charged";
-        let last = failure_event(message, "client_gone", &self.call.request_id);
+        let last = self.reader.meter.failure(&failure_body(message, "client_gone", &self.call.request_id));
         if let Err(error) = self.settle(metered, Some(last)).await {
             tracing::error!(usage.id = %id, error = %error, "the charge of a call whose client had left could not be made durable");
         }
@@ -383,14 +394,20 @@ impl Running {
                 transcript.extend_from_slice(&last);
                 transcript.freeze()
             });
-            Kept { content_type: "text/event-stream", body }
+            Kept { content_type: stream_content_type(call.head.framing), body }
         });
         settlement::capture(&pipeline, call, metered, ending, kept).await
     }
 }
 
-fn failure_event(message: &str, code: &'static str, request_id: &str) -> Bytes {
-    error_event(&ErrorBody {
+fn failure_body<'a>(message: &'a str, code: &'static str, request_id: &'a str) -> ErrorBody<'a> {
+    let status = match code {
+        "upstream_timeout" => 504,
+        "overloaded" | "draining" => 503,
+        _ => 502,
+    };
+    ErrorBody {
+        status,
         message: message.into(),
         kind: "server_error".into(),
         param: None,
@@ -398,5 +415,5 @@ fn failure_event(message: &str, code: &'static str, request_id: &str) -> Bytes {
         request_id: request_id.into(),
         limit: None,
         scope: None,
-    })
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Pipeline, admission::Admitted, metering::Metered, replay};
 use crate::{
     actors::{catalog::ModelEntry, journal::NotDurable},
-    dialect::openai::Endpoint,
+    dialect::Endpoint,
     domain::{
         Timestamp,
         pricing::Quantities,
@@ -54,7 +54,7 @@ pub async fn capture(
         call.idempotency.as_ref().zip(kept).map(|(claim, kept)| {
             replay::record(pipeline, &call.account_id, claim, &call.id, &ending.upstream, kept.content_type, kept.body)
         });
-    pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
+    pipeline.metrics.call_ended(call.head.endpoint, ending.outcome);
     let (held, usage, guard) = usage(pipeline, call, Some(metered), ending);
     let durable = match held.capture(usage, record).await {
         Some(charge) => charge.durable().await,
@@ -68,7 +68,7 @@ pub async fn capture(
 
 /// Ends a call that is not charged. Nothing has to be durable: a lost hold returns with its lease.
 pub fn release(pipeline: &Rc<Pipeline>, call: Box<Admitted>, ending: Ending) {
-    pipeline.metrics.call_ended(endpoint(&call), ending.outcome);
+    pipeline.metrics.call_ended(call.head.endpoint, ending.outcome);
     let (held, usage, _guard) = usage(pipeline, call, None, ending);
     held.release(Some(usage));
 }
@@ -92,7 +92,7 @@ impl Trace {
             request_id: call.request_id.clone(),
             account_id: call.account_id.clone(),
             key_id: call.key_id.clone(),
-            endpoint: call.endpoint,
+            endpoint: call.head.endpoint,
             model: call.model.clone(),
             streamed: call.streamed,
             started_at: call.arrived_at,
@@ -140,7 +140,7 @@ fn usage(
         request_id: call.request_id,
         account_id: call.account_id.to_string(),
         key_id: call.key_id.to_string(),
-        endpoint: call.endpoint.path().to_owned(),
+        endpoint: call.head.endpoint.path().to_owned(),
         model: call.model.id.to_string(),
         upstream: ending.upstream.to_string(),
         upstream_model: ending.upstream_model.to_string(),
@@ -158,13 +158,4 @@ fn usage(
         finished_at: pipeline.clock.now(),
     };
     (call.held, record, call.guard)
-}
-
-fn endpoint(call: &Admitted) -> crate::telemetry::metrics::Endpoint {
-    use crate::telemetry::metrics;
-    match call.endpoint {
-        Endpoint::ChatCompletions => metrics::Endpoint::ChatCompletions,
-        Endpoint::Completions => metrics::Endpoint::Completions,
-        Endpoint::Embeddings => metrics::Endpoint::Embeddings,
-    }
 }

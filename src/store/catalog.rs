@@ -1,10 +1,12 @@
-//! Models and upstreams, as the operator configured them. Routing works on a snapshot of all of it ([`load_all`]).
+//! Models, what they cost when, and upstreams, as the operator configured them. Routing works on a snapshot ([`load_enabled`]).
 
-use pixgate_entities::{models, upstreams};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use std::collections::HashSet;
 
-use super::{Db, StoreError, sql};
-use crate::domain::catalog::{Model, Upstream};
+use pixgate_entities::{model_prices, models, upstreams};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+
+use super::{Db, Engine, StoreError, sql};
+use crate::domain::catalog::{Model, PriceRecord, Upstream};
 
 /// The whole catalogue at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,15 +19,34 @@ pub struct Catalog {
 pub async fn load_all(db: &Db) -> Result<Catalog, StoreError> {
     db.within(async {
         let snapshot = db.begin_snapshot().await?;
-        let upstreams = upstreams::Entity::find().order_by_asc(upstreams::Column::Name).all(&snapshot).await?;
-        let models = models::Entity::find().order_by_asc(models::Column::Id).all(&snapshot).await?;
+        let catalog = read(&snapshot, false).await?;
         snapshot.commit().await?;
-        Ok(Catalog {
-            upstreams: upstreams.into_iter().map(upstream_from_row).collect::<Result<_, _>>()?,
-            models: models.into_iter().map(model_from_row).collect::<Result<_, _>>()?,
-        })
+        Ok(catalog)
     })
     .await
+}
+
+/// All upstreams, and the models that are enabled: an imported catalogue holds thousands that are not.
+pub async fn load_enabled(db: &Db) -> Result<Catalog, StoreError> {
+    db.within(async {
+        let snapshot = db.begin_snapshot().await?;
+        let catalog = read(&snapshot, true).await?;
+        snapshot.commit().await?;
+        Ok(catalog)
+    })
+    .await
+}
+
+async fn read(connection: &impl ConnectionTrait, enabled_only: bool) -> Result<Catalog, StoreError> {
+    let upstreams = upstreams::Entity::find().order_by_asc(upstreams::Column::Name).all(connection).await?;
+    let mut models = models::Entity::find().order_by_asc(models::Column::Id);
+    if enabled_only {
+        models = models.filter(models::Column::Enabled.eq(true));
+    }
+    Ok(Catalog {
+        upstreams: upstreams.into_iter().map(upstream_from_row).collect::<Result<_, _>>()?,
+        models: models.all(connection).await?.into_iter().map(model_from_row).collect::<Result<_, _>>()?,
+    })
 }
 
 pub async fn get_upstream(db: &Db, name: &str) -> Result<Option<Upstream>, StoreError> {
@@ -68,17 +89,99 @@ pub async fn insert_model(db: &Db, model: &Model) -> Result<(), StoreError> {
     inserted.map_err(|error| exists(error, format!("a model with the id {}", model.id)))
 }
 
-/// Writes the whole model; [`StoreError::NotFound`] when there is none of this id.
-pub async fn update_model(db: &Db, model: &Model) -> Result<(), StoreError> {
-    let change = model_to_row(model)?.into_active_model().reset_all();
+/// What one change does to the models.
+#[derive(Debug, Default)]
+pub struct ModelChanges {
+    /// Written whole, whether they exist or not.
+    pub models: Vec<Model>,
+    /// Appended to what models cost.
+    pub prices: Vec<PriceRecord>,
+}
+
+/// The models at the moment of a change.
+pub struct Current {
+    pub catalog: Catalog,
+    /// Ids of the models with a history of prices.
+    pub with_history: HashSet<String>,
+}
+
+/// Changes models in one transaction. `decide` sees all of them, and nobody else changes any until what it decided is written.
+pub async fn change_models<T, E: From<StoreError>>(db: &Db, decide: impl FnOnce(&Current) -> Result<(ModelChanges, T), E>) -> Result<T, E> {
     db.within(async {
-        let query = models::Entity::update_many().set(change).filter(models::Column::Id.eq(model.id.as_str()));
-        match query.exec(db.write()).await?.rows_affected {
-            0 => Err(StoreError::NotFound(format!("model {}", model.id))),
-            _ => Ok(()),
+        let transaction = db.begin().await?;
+        if db.engine() == Engine::Postgres {
+            sql::execute(&transaction, "LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE", []).await?;
         }
+        let rows = sql::all(&transaction, "SELECT DISTINCT model_id FROM model_prices", []).await?;
+        let with_history = rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect::<Result<_, StoreError>>()?;
+        let (changes, answer) = decide(&Current { catalog: read(&transaction, false).await?, with_history })?;
+        write(&transaction, &changes).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        Ok(answer)
     })
     .await
+}
+
+static UPSERT_MODELS: sql::BulkInsert = sql::BulkInsert::new(
+    "INSERT INTO models (id, kind, display_name, aliases, capabilities, context_window, max_input_tokens, max_output_tokens, prices, \
+        price_source, routes, owner, deprecated_at, enabled, created_at, updated_at)",
+    16,
+    "ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, display_name = excluded.display_name, aliases = excluded.aliases, \
+        capabilities = excluded.capabilities, context_window = excluded.context_window, max_input_tokens = excluded.max_input_tokens, \
+        max_output_tokens = excluded.max_output_tokens, prices = excluded.prices, price_source = excluded.price_source, \
+        routes = excluded.routes, owner = excluded.owner, deprecated_at = excluded.deprecated_at, enabled = excluded.enabled, \
+        updated_at = excluded.updated_at",
+);
+
+static INSERT_PRICES: sql::BulkInsert =
+    sql::BulkInsert::new("INSERT INTO model_prices (id, model_id, prices, source, valid_from, created_by)", 6, "");
+
+async fn write(connection: &impl ConnectionTrait, changes: &ModelChanges) -> Result<(), StoreError> {
+    let models = changes.models.iter().map(model_to_row).collect::<Result<Vec<_>, _>>()?;
+    UPSERT_MODELS
+        .run(connection, &models, |row, values| {
+            values.extend([
+                row.id.as_str().into(),
+                row.kind.as_str().into(),
+                row.display_name.as_str().into(),
+                row.aliases.as_str().into(),
+                row.capabilities.as_str().into(),
+                row.context_window.into(),
+                row.max_input_tokens.into(),
+                row.max_output_tokens.into(),
+                row.prices.as_str().into(),
+                row.price_source.as_deref().into(),
+                row.routes.as_str().into(),
+                row.owner.as_deref().into(),
+                row.deprecated_at.as_deref().into(),
+                row.enabled.into(),
+                row.created_at.into(),
+                row.updated_at.into(),
+            ]);
+        })
+        .await?;
+    let prices = changes.prices.iter().map(price_to_row).collect::<Result<Vec<_>, _>>()?;
+    INSERT_PRICES
+        .run(connection, &prices, |row, values| {
+            values.extend([
+                row.id.as_str().into(),
+                row.model_id.as_str().into(),
+                row.prices.as_str().into(),
+                row.source.as_deref().into(),
+                row.valid_from.into(),
+                row.created_by.as_str().into(),
+            ]);
+        })
+        .await
+}
+
+/// What a model cost, newest first. Also of models that are gone.
+pub async fn list_prices(db: &Db, model_id: &str) -> Result<Vec<PriceRecord>, StoreError> {
+    let query = model_prices::Entity::find()
+        .filter(model_prices::Column::ModelId.eq(model_id))
+        .order_by_desc(model_prices::Column::ValidFrom)
+        .order_by_desc(model_prices::Column::Id);
+    db.within(async { query.all(db.read()).await?.into_iter().map(price_from_row).collect() }).await
 }
 
 /// Answers `false` when there was none.
@@ -131,10 +234,16 @@ fn model_to_row(model: &Model) -> Result<models::Model, StoreError> {
         id: model.id.clone(),
         kind: sql::to_word(&model.kind)?,
         display_name: model.display_name.clone(),
+        aliases: sql::to_json(&model.aliases)?,
+        capabilities: sql::to_json(&model.capabilities)?,
         context_window: tokens(model.context_window)?,
+        max_input_tokens: tokens(model.max_input_tokens)?,
         max_output_tokens: tokens(model.max_output_tokens)?,
         prices: sql::to_json(&model.prices)?,
+        price_source: model.source.as_ref().map(sql::to_json).transpose()?,
         routes: sql::to_json(&model.routes)?,
+        owner: model.owner.clone(),
+        deprecated_at: model.deprecated_at.clone(),
         enabled: model.enabled,
         created_at: model.created_at,
         updated_at: model.updated_at,
@@ -145,14 +254,42 @@ fn model_from_row(row: models::Model) -> Result<Model, StoreError> {
     let tokens = |count: Option<i64>| count.map(|count| sql::number::<i64, u64>(count, "a number of tokens")).transpose();
     Ok(Model {
         kind: sql::from_word(&row.kind, "models.kind")?,
+        aliases: sql::from_json(&row.aliases, "models.aliases")?,
+        capabilities: sql::from_json(&row.capabilities, "models.capabilities")?,
         context_window: tokens(row.context_window)?,
+        max_input_tokens: tokens(row.max_input_tokens)?,
         max_output_tokens: tokens(row.max_output_tokens)?,
         prices: sql::from_json(&row.prices, "models.prices")?,
+        source: row.price_source.as_deref().map(|text| sql::from_json(text, "models.price_source")).transpose()?,
         routes: sql::from_json(&row.routes, "models.routes")?,
+        owner: row.owner,
+        deprecated_at: row.deprecated_at,
         id: row.id,
         display_name: row.display_name,
         enabled: row.enabled,
         created_at: row.created_at,
         updated_at: row.updated_at,
+    })
+}
+
+fn price_to_row(record: &PriceRecord) -> Result<model_prices::Model, StoreError> {
+    Ok(model_prices::Model {
+        id: record.id.clone(),
+        model_id: record.model_id.clone(),
+        prices: sql::to_json(&record.prices)?,
+        source: record.source.as_ref().map(sql::to_json).transpose()?,
+        valid_from: record.valid_from,
+        created_by: record.created_by.clone(),
+    })
+}
+
+fn price_from_row(row: model_prices::Model) -> Result<PriceRecord, StoreError> {
+    Ok(PriceRecord {
+        prices: sql::from_json(&row.prices, "model_prices.prices")?,
+        source: row.source.as_deref().map(|text| sql::from_json(text, "model_prices.source")).transpose()?,
+        id: row.id,
+        model_id: row.model_id,
+        valid_from: row.valid_from,
+        created_by: row.created_by,
     })
 }

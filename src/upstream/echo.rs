@@ -24,10 +24,7 @@ use tokio::time::sleep;
 use super::{Answer, Body, Call, Failure, Provider, body::Patience};
 use crate::{
     clock::Clock,
-    dialect::{
-        json::is_object,
-        openai::{Endpoint, Request},
-    },
+    dialect::{Endpoint, json::is_object, openai::Request},
     domain::{SECOND, catalog::Timeouts},
 };
 

@@ -1,7 +1,7 @@
 //! Calls to model providers, behind one [`Provider`] trait, with their timeouts and their ways to fail.
 //!
 //! A call makes one attempt. Absent on purpose: retries, failover and breakers (`pipeline`, `actors`), what answers mean (`dialect`),
-//! and the caller's own headers, of which none is forwarded.
+//! and the caller's own headers, of which only the format's own are forwarded.
 
 mod body;
 mod connector;
@@ -9,7 +9,7 @@ pub mod echo;
 pub mod http;
 pub mod openai;
 
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 pub use body::Body;
 use bytes::Bytes;
@@ -19,14 +19,21 @@ use futures_util::future::LocalBoxFuture;
 pub use http::HttpClient;
 pub use openai::{ApiKey, OpenAi, parse_base_url};
 
-use crate::dialect::openai::Endpoint;
+use crate::dialect::Endpoint;
 
 /// One attempt to be made.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// One of those the upstream speaks.
     pub endpoint: Endpoint,
+    /// What the upstream calls the model; some formats have it in the path.
+    pub model: Arc<str>,
     pub body: Bytes,
+    pub content_type: Cow<'static, str>,
     pub streamed: bool,
+    /// The caller's own headers that belong to the format: `anthropic-version`, `anthropic-beta`.
+    pub version: Option<String>,
+    pub betas: Option<String>,
     /// Sent along as `x-request-id`.
     pub request_id: String,
     /// What is left of the call's whole time, the answer's body included.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    dialect::openai::{Endpoint, parse_upstream_error},
+    dialect::{Endpoint, parse_upstream_error},
     domain::catalog::Timeouts,
 };
 
@@ -73,15 +73,14 @@ struct Shared {
     timeouts: Timeouts,
     /// Marked sensitive, so that it does not show in debug output.
     authorization: Option<HeaderValue>,
-    chat_completions: Uri,
-    completions: Uri,
-    embeddings: Uri,
+    /// Made once for every format it speaks.
+    uris: Vec<(Endpoint, Uri)>,
     models: Uri,
 }
 
 impl OpenAi {
     /// An empty key sends no authorization. The error says what is wrong with the URL or the key.
-    pub fn new(client: &HttpClient, base_url: &str, api_key: &ApiKey, timeouts: Timeouts) -> Result<Self, String> {
+    pub fn new(client: &HttpClient, base_url: &str, api_key: &ApiKey, timeouts: Timeouts, speaks: &[Endpoint]) -> Result<Self, String> {
         let base = parse_base_url(base_url)?.to_string();
         let base = base.trim_end_matches('/');
         let at = |path: &str| format!("{base}{path}").parse::<Uri>().map_err(|error| format!("the base URL cannot be read: {error}"));
@@ -90,12 +89,15 @@ impl OpenAi {
             clock: client.clock().clone(),
             timeouts,
             authorization: bearer(api_key)?,
-            chat_completions: at(Endpoint::ChatCompletions.upstream_path())?,
-            completions: at(Endpoint::Completions.upstream_path())?,
-            embeddings: at(Endpoint::Embeddings.upstream_path())?,
+            uris: speaks.iter().map(|endpoint| Ok((*endpoint, at(path(*endpoint))?))).collect::<Result<_, String>>()?,
             models: at("/models")?,
         })))
     }
+}
+
+/// Path below the base URL, which ends with `/v1` itself.
+fn path(endpoint: Endpoint) -> &'static str {
+    endpoint.path().trim_start_matches("/v1")
 }
 
 fn bearer(api_key: &ApiKey) -> Result<Option<HeaderValue>, String> {
@@ -122,14 +124,12 @@ impl Provider for OpenAi {
 
 impl Shared {
     async fn call(&self, call: Call) -> Result<Answer, Failure> {
-        let uri = match call.endpoint {
-            Endpoint::ChatCompletions => &self.chat_completions,
-            Endpoint::Completions => &self.completions,
-            Endpoint::Embeddings => &self.embeddings,
-        };
+        let found = self.uris.iter().find(|(endpoint, _)| *endpoint == call.endpoint);
+        let (_, uri) = found.ok_or_else(|| Failure::Garbage(format!("this upstream is not called at {}", call.endpoint.path())))?;
         let mut request = self.request(Method::POST, uri, call.body);
         let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let content_type = HeaderValue::from_str(&call.content_type).unwrap_or(HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, content_type);
         headers.insert(ACCEPT, HeaderValue::from_static(if call.streamed { "text/event-stream" } else { "application/json" }));
         // Ids are checked where they enter; one that no header can carry is not worth a failure.
         if let Ok(id) = HeaderValue::from_str(&call.request_id) {

@@ -2,9 +2,10 @@
 
 mod accounts;
 mod catalog;
+mod catalog_facts;
 mod ledger;
 mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP];
+pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP];

@@ -4,7 +4,7 @@ use super::{Control, ControlError, Model, Upstream, publish};
 use crate::{
     domain::{
         Timestamp,
-        catalog::{ModelKind, ProviderKind, Route, Timeouts},
+        catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts},
         pricing::{Price, Unit},
     },
     store::{self, StoreError},
@@ -62,15 +62,21 @@ fn echo_upstream(now: Timestamp) -> Upstream {
 }
 
 fn echo(now: Timestamp) -> Model {
-    let price = |unit, micros| Price { unit, micros, per: PER_MILLION };
+    let price = |unit, micros| Price::new(unit, micros, PER_MILLION);
     Model {
         id: ECHO.to_owned(),
         kind: ModelKind::Chat,
         display_name: "Echo".to_owned(),
+        aliases: Vec::new(),
+        capabilities: Capabilities::default(),
         context_window: Some(128_000),
+        max_input_tokens: None,
         max_output_tokens: Some(4_096),
         prices: vec![price(Unit::InputToken, 100_000), price(Unit::OutputToken, 400_000)],
+        source: None,
         routes: vec![route(ECHO)],
+        owner: Some(UPSTREAM.to_owned()),
+        deprecated_at: None,
         enabled: true,
         created_at: now,
         updated_at: now,
@@ -82,10 +88,16 @@ fn echo_embedding(now: Timestamp) -> Model {
         id: ECHO_EMBEDDING.to_owned(),
         kind: ModelKind::Embedding,
         display_name: "Echo embedding".to_owned(),
+        aliases: Vec::new(),
+        capabilities: Capabilities::default(),
         context_window: Some(8_192),
+        max_input_tokens: None,
         max_output_tokens: None,
-        prices: vec![Price { unit: Unit::InputToken, micros: 20_000, per: PER_MILLION }],
+        prices: vec![Price::new(Unit::InputToken, 20_000, PER_MILLION)],
+        source: None,
         routes: vec![route(ECHO_EMBEDDING)],
+        owner: Some(UPSTREAM.to_owned()),
+        deprecated_at: None,
         enabled: true,
         created_at: now,
         updated_at: now,

@@ -1,11 +1,13 @@
 //! What the operator offers: models with prices and routes, and the upstreams behind them. A write counts for the very next call.
 
 mod builtin;
+mod history;
 mod models;
 mod upstreams;
 
 pub use self::{
     builtin::ensure_builtin,
+    history::list_prices,
     models::{ModelPatch, NewModel, create_model, delete_model, get_model, list_models, patch_model},
     upstreams::{
         NewUpstream, TimeoutsInput, UpstreamPatch, UpstreamTest, create_upstream, delete_upstream, get_upstream, list_upstreams,
@@ -15,7 +17,7 @@ pub use self::{
 use super::{Control, ControlError};
 use crate::actors::catalog::ReloadError;
 
-pub use crate::domain::catalog::{Model, Upstream};
+pub use crate::domain::catalog::{Model, PriceRecord, PriceSource, Upstream};
 
 const WEIGHT_MAX: u32 = 10_000;
 const PRIORITY_MAX: i32 = 10_000;

@@ -4,21 +4,26 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Control, ControlError, Model, PRIORITY_MAX, WEIGHT_MAX, builtin, publish};
+use super::{Control, ControlError, Model, PRIORITY_MAX, WEIGHT_MAX, builtin, history, publish};
 use crate::{
     control::{
         Actor, Page, PageRequest, audit, given,
-        input::{check_id, check_range, check_text},
+        input::{check_date, check_id, check_range, check_text},
     },
     domain::{
-        catalog::{ModelKind, Route, Upstream},
+        catalog::{Capabilities, ModelKind, Route, Upstream},
         pricing::{self, Price},
     },
-    store,
+    store::{
+        self,
+        catalog::{Catalog, Current, ModelChanges},
+    },
 };
 
-const ID_LENGTH_MAX: usize = 200;
+pub(super) const ID_LENGTH_MAX: usize = 200;
 const DISPLAY_NAME_LENGTH_MAX: usize = 200;
+const OWNER_LENGTH_MAX: usize = 200;
+const ALIASES_MAX: usize = 20;
 const TOKENS_MAX: u64 = 1_000_000_000;
 const ROUTES_MAX: usize = 100;
 
@@ -34,19 +39,38 @@ pub struct NewModel {
     #[serde(default)]
     #[schema(max_length = 200)]
     pub display_name: Option<String>,
+    /// Other names for it. None of them may be the id or an alias of another model.
+    #[serde(default)]
+    #[schema(example = json!(["gpt-4o-mini"]), max_items = 20)]
+    pub aliases: Vec<String>,
+    /// What is not said is unknown, and calls are not checked for it.
+    #[serde(default)]
+    pub capabilities: Capabilities,
     /// Tokens of input and output together.
     #[serde(default)]
     #[schema(minimum = 1)]
     pub context_window: Option<u64>,
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub max_input_tokens: Option<u64>,
     /// The most a call may ask for; its worst case is held when it does not say.
     #[serde(default)]
     #[schema(minimum = 1)]
     pub max_output_tokens: Option<u64>,
-    /// What is not named is free, but for cached and cache-write tokens (as input tokens) and reasoning tokens (as output tokens).
+    /// What is not named is free, but for other kinds of input tokens (as `input_token`; `cache_write_1h_token` as
+    /// `cache_write_token`) and of output tokens (as `output_token`).
     #[serde(default)]
     pub prices: Vec<Price>,
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// The vendor.
+    #[serde(default)]
+    #[schema(example = "openai", max_length = 200)]
+    pub owner: Option<String>,
+    /// The day from which the vendor may switch it off.
+    #[serde(default)]
+    #[schema(example = "2026-12-31", format = Date)]
+    pub deprecated_at: Option<String>,
     /// True when missing.
     #[serde(default)]
     pub enabled: Option<bool>,
@@ -61,9 +85,19 @@ pub struct ModelPatch {
     #[serde(default)]
     #[schema(max_length = 200)]
     pub display_name: Option<String>,
+    /// Replaces all aliases.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    pub aliases: Option<Vec<String>>,
+    /// Replaces all that is said of capabilities.
+    #[serde(default)]
+    pub capabilities: Option<Capabilities>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u64>, minimum = 1)]
     pub context_window: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u64>, minimum = 1)]
+    pub max_input_tokens: Option<Option<u64>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u64>, minimum = 1)]
     pub max_output_tokens: Option<Option<u64>>,
@@ -73,21 +107,33 @@ pub struct ModelPatch {
     /// Replaces all routes.
     #[serde(default)]
     pub routes: Option<Vec<Route>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 200)]
+    pub owner: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, format = Date)]
+    pub deprecated_at: Option<Option<String>>,
     #[serde(default)]
     pub enabled: Option<bool>,
 }
 
 pub async fn create_model(control: &Control, actor: &Actor, new: NewModel) -> Result<Model, ControlError> {
-    check_id("id", &new.id, ID_LENGTH_MAX)?;
+    check_model_id(&new.id)?;
     let now = control.clock.now();
     let mut model = Model {
         display_name: new.id.clone(),
         id: new.id,
         kind: new.kind,
+        aliases: Vec::new(),
+        capabilities: new.capabilities,
         context_window: None,
+        max_input_tokens: None,
         max_output_tokens: None,
         prices: Vec::new(),
+        source: None,
         routes: Vec::new(),
+        owner: None,
+        deprecated_at: None,
         enabled: true,
         created_at: now,
         updated_at: now,
@@ -95,14 +141,30 @@ pub async fn create_model(control: &Control, actor: &Actor, new: NewModel) -> Re
     let wishes = ModelPatch {
         kind: None,
         display_name: new.display_name,
+        aliases: Some(new.aliases),
+        capabilities: None,
         context_window: Some(new.context_window),
+        max_input_tokens: Some(new.max_input_tokens),
         max_output_tokens: Some(new.max_output_tokens),
         prices: Some(new.prices),
         routes: Some(new.routes),
+        owner: Some(new.owner),
+        deprecated_at: Some(new.deprecated_at),
         enabled: new.enabled,
     };
-    apply(control, &mut model, wishes).await?;
-    store::catalog::insert_model(&control.db, &model).await?;
+    let decide = |current: &Current| {
+        let catalog = &current.catalog;
+        if catalog.models.iter().any(|other| other.id == model.id) {
+            return Err(ControlError::Conflict(format!("a model with the id {} exists", model.id)));
+        }
+        if let Some(other) = catalog.models.iter().find(|other| other.aliases.contains(&model.id)) {
+            return Err(ControlError::Conflict(format!("{} is an alias of the model {}; take it away there first", model.id, other.id)));
+        }
+        apply(catalog, &mut model, wishes)?;
+        let prices = history::records(control, current, None, &model, actor);
+        Ok::<_, ControlError>((ModelChanges { models: vec![model.clone()], prices }, model))
+    };
+    let model = store::catalog::change_models(&control.db, decide).await?;
     publish(control).await?;
     audit::note(control, actor, "model.create", &model.id, describe(&model)).await;
     Ok(model)
@@ -119,10 +181,16 @@ pub async fn list_models(control: &Control, page: &PageRequest) -> Result<Page<M
 }
 
 pub async fn patch_model(control: &Control, actor: &Actor, id: &str, patch: ModelPatch) -> Result<Model, ControlError> {
-    let mut model = get_model(control, id).await?;
-    apply(control, &mut model, patch).await?;
-    model.updated_at = control.clock.now();
-    store::catalog::update_model(&control.db, &model).await?;
+    let decide = |current: &Current| {
+        let known = current.catalog.models.iter().find(|model| model.id == id);
+        let known = known.ok_or_else(|| ControlError::NotFound(format!("model {id}")))?;
+        let mut model = known.clone();
+        apply(&current.catalog, &mut model, patch)?;
+        model.updated_at = control.clock.now();
+        let prices = history::records(control, current, Some(known), &model, actor);
+        Ok::<_, ControlError>((ModelChanges { models: vec![model.clone()], prices }, model))
+    };
+    let model = store::catalog::change_models(&control.db, decide).await?;
     publish(control).await?;
     audit::note(control, actor, "model.update", id, describe(&model)).await;
     Ok(model)
@@ -140,7 +208,7 @@ pub async fn delete_model(control: &Control, actor: &Actor, id: &str) -> Result<
     Ok(())
 }
 
-async fn apply(control: &Control, model: &mut Model, patch: ModelPatch) -> Result<(), ControlError> {
+fn apply(catalog: &Catalog, model: &mut Model, patch: ModelPatch) -> Result<(), ControlError> {
     if let Some(kind) = patch.kind {
         model.kind = kind;
     }
@@ -148,23 +216,76 @@ async fn apply(control: &Control, model: &mut Model, patch: ModelPatch) -> Resul
         check_text("display_name", &display_name, DISPLAY_NAME_LENGTH_MAX)?;
         model.display_name = display_name;
     }
+    if let Some(aliases) = patch.aliases {
+        check_aliases(&aliases, &model.id, &catalog.models)?;
+        model.aliases = aliases;
+    }
+    if let Some(capabilities) = patch.capabilities {
+        model.capabilities = capabilities;
+    }
     if let Some(tokens) = patch.context_window {
         model.context_window = check_tokens("context_window", tokens)?;
+    }
+    if let Some(tokens) = patch.max_input_tokens {
+        model.max_input_tokens = check_tokens("max_input_tokens", tokens)?;
     }
     if let Some(tokens) = patch.max_output_tokens {
         model.max_output_tokens = check_tokens("max_output_tokens", tokens)?;
     }
     if let Some(prices) = patch.prices {
         pricing::validate(&prices).map_err(|error| ControlError::invalid("prices", error.to_string()))?;
-        model.prices = prices;
+        (model.prices, model.source) = (prices, None);
     }
     if let Some(routes) = patch.routes {
-        let catalog = store::catalog::load_all(&control.db).await?;
         check_routes(&routes, &catalog.upstreams)?;
         model.routes = routes;
     }
+    if let Some(owner) = patch.owner {
+        if let Some(owner) = &owner {
+            check_text("owner", owner, OWNER_LENGTH_MAX)?;
+        }
+        model.owner = owner;
+    }
+    if let Some(date) = patch.deprecated_at {
+        if let Some(date) = &date {
+            check_date("deprecated_at", date)?;
+        }
+        model.deprecated_at = date;
+    }
     if let Some(enabled) = patch.enabled {
         model.enabled = enabled;
+    }
+    if model.enabled && model.is_price_unknown() {
+        let why =
+            "the file this model was imported from names no price for it; give it prices before it is enabled (micros 0 to give it away)";
+        return Err(ControlError::invalid("prices", why));
+    }
+    Ok(())
+}
+
+fn check_aliases(aliases: &[String], id: &str, models: &[Model]) -> Result<(), ControlError> {
+    if aliases.len() > ALIASES_MAX {
+        return Err(ControlError::invalid("aliases", format!("aliases has {} entries; at most {ALIASES_MAX} are allowed", aliases.len())));
+    }
+    for (index, alias) in aliases.iter().enumerate() {
+        let param = format!("aliases[{index}]");
+        check_id(&param, alias, ID_LENGTH_MAX)?;
+        if alias == id || aliases[..index].contains(alias) {
+            return Err(ControlError::invalid(&param, format!("{param} repeats the id or an earlier alias")));
+        }
+        let taken = models.iter().filter(|other| other.id != id).find(|other| other.id == *alias || other.aliases.contains(alias));
+        if let Some(other) = taken {
+            return Err(ControlError::invalid(&param, format!("{param} is taken by the model {}", other.id)));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_model_id(id: &str) -> Result<(), ControlError> {
+    check_id("id", id, ID_LENGTH_MAX)?;
+    // Ids are the end of a path, and there these mean something else.
+    if id == "import" || id.ends_with("/prices") {
+        return Err(ControlError::invalid("id", "id must not be 'import' and must not end in '/prices'"));
     }
     Ok(())
 }
@@ -201,10 +322,15 @@ fn check_routes(routes: &[Route], upstreams: &[Upstream]) -> Result<(), ControlE
 fn describe(model: &Model) -> serde_json::Value {
     json!({
         "kind": model.kind,
+        "aliases": model.aliases,
+        "capabilities": model.capabilities,
         "context_window": model.context_window,
+        "max_input_tokens": model.max_input_tokens,
         "max_output_tokens": model.max_output_tokens,
         "prices": model.prices,
         "routes": model.routes,
+        "owner": model.owner,
+        "deprecated_at": model.deprecated_at,
         "enabled": model.enabled,
     })
 }

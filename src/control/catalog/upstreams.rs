@@ -190,8 +190,7 @@ pub async fn test_upstream(control: &Control, name: &str) -> Result<UpstreamTest
         [] => ApiKey::new(""),
         sealed => ApiKey::new(control.sealer.open(&upstream.name, sealed)?),
     };
-    let target =
-        Target { name: upstream.name, provider: upstream.provider, base_url: upstream.base_url, api_key, timeouts: upstream.timeouts };
+    let target = Target::new(upstream.name, upstream.provider, upstream.base_url, api_key, upstream.timeouts);
     let outcome = control.connector.provider(&target.into()).probe().await;
     Ok(match outcome {
         Ok(micros) => UpstreamTest { ok: true, latency_ms: Some(micros / 1_000), error: None },

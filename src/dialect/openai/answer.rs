@@ -6,32 +6,26 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Endpoint, errors, produced::Choice, usage};
+use super::{produced::Choice, usage};
 use crate::{
     dialect::{
+        Charge, Endpoint, Garbage, Whole, errors,
         json::{self, Edit, Prose, Text},
         tokens,
     },
-    domain::{Micros, pricing::Quantities},
+    domain::pricing::Quantities,
 };
 
-/// The answer is none we can understand, although its status said success.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Garbage(pub String);
-
-/// An answer, borrowed from its body.
+/// An answer that reaches the caller as it came, but for its usage.
 #[derive(Debug)]
-pub struct Answer<'a> {
-    pub endpoint: Endpoint,
-    pub id: Option<Cow<'a, str>>,
-    /// What the upstream reported, in disjoint buckets (`requests` is left at 0); `None` when it did not, or not readably.
-    pub usage: Option<Quantities>,
-    /// A failure inside an answer whose status said success.
-    pub error: Option<String>,
-    choices: Option<&'a str>,
+pub struct Answer {
+    endpoint: Endpoint,
+    body: Bytes,
+    id: Option<String>,
+    usage: Option<Quantities>,
+    choices: Option<Range<usize>>,
     /// The value of `usage`, `null` included.
-    usage_raw: Option<(&'a str, Range<usize>)>,
+    usage_at: Option<Range<usize>>,
     /// Position of the brace that closes the body's object.
     object_end: usize,
 }
@@ -52,38 +46,54 @@ struct Fields<'a> {
     error: Option<&'a RawValue>,
 }
 
-impl<'a> Answer<'a> {
-    /// Reads an answer. One that is an error in itself is read too, see [`Self::error`].
-    pub fn parse(endpoint: Endpoint, body: &'a [u8]) -> Result<Self, Garbage> {
+impl Answer {
+    /// Reads an answer. One that is an error in itself is garbage that says so.
+    pub fn parse(endpoint: Endpoint, body: &Bytes) -> Result<Self, Garbage> {
         let text = std::str::from_utf8(body).map_err(|_| Garbage("the answer is not valid UTF-8".to_owned()))?;
         if !json::is_object(text) {
             return Err(Garbage("the answer is not a JSON object".to_owned()));
         }
-        let fields: Fields<'a> =
+        let fields: Fields<'_> =
             serde_json::from_str(text).map_err(|error| Garbage(format!("the answer is not the JSON it should be: {error}")))?;
-        let error = super::stated_error(fields.object.as_ref(), fields.error).then(|| errors::parse_upstream_error(body));
+        if super::stated_error(fields.object.as_ref(), fields.error) {
+            return Err(Garbage(format!("a good status with an error inside: {}", errors::parse_upstream_error(body))));
+        }
         let (name, results) = match endpoint {
             Endpoint::Embeddings => ("data", fields.data),
             _ => ("choices", fields.choices),
         };
-        if error.is_none() && !results.is_some_and(|results| results.get().starts_with('[')) {
+        if !results.is_some_and(|results| results.get().starts_with('[')) {
             return Err(Garbage(format!("the answer has no '{name}'")));
         }
+        let span = |raw: &RawValue| json::span_in(body, raw.get());
         Ok(Self {
             endpoint,
-            id: fields.id.map(|id| id.0).filter(|id| !id.is_empty()),
+            id: fields.id.map(|id| id.0.into_owned()).filter(|id| !id.is_empty()),
             usage: fields.usage.and_then(|raw| usage::read(raw.get())),
-            error,
-            choices: fields.choices.map(RawValue::get),
-            usage_raw: fields.usage.map(|raw| (raw.get(), json::span_in(body, raw.get()))),
+            choices: fields.choices.map(span),
+            usage_at: fields.usage.map(span),
             object_end: text.rfind('}').unwrap_or(0),
+            body: body.clone(),
         })
     }
 
-    /// Our own count of all text in the answer: content, reasoning, refusals, tool calls. Choices of a shape we do not know count as the
-    /// JSON they are.
-    pub fn produced_tokens(&self) -> u64 {
-        let Some(raw) = self.choices else { return 0 };
+    fn text(&self, at: &Range<usize>) -> Option<&str> {
+        std::str::from_utf8(self.body.get(at.clone())?).ok()
+    }
+}
+
+impl Whole for Answer {
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    fn usage(&self) -> Option<Quantities> {
+        self.usage
+    }
+
+    /// All text in the answer: content, reasoning, refusals, tool calls. Choices of a shape we do not know count as the JSON they are.
+    fn produced_tokens(&self) -> u64 {
+        let Some(raw) = self.choices.as_ref().and_then(|at| self.text(at)) else { return 0 };
         let Ok(choices) = serde_json::from_str::<Vec<Choice<'_>>>(raw) else { return tokens::count(raw) };
         let mut produced = 0;
         for choice in &choices {
@@ -91,19 +101,17 @@ impl<'a> Answer<'a> {
         }
         produced
     }
-}
 
-/// The body with `cost` and `cost_micros` in its usage object. `quantities` fill a usage object when the upstream sent none.
-/// `body` must be the bytes `answer` was parsed from.
-pub fn with_cost(body: &Bytes, answer: &Answer<'_>, cost_micros: Micros, quantities: &Quantities) -> Bytes {
-    let reported = answer.usage_raw.as_ref().map(|(raw, _)| *raw);
-    let usage = String::from_utf8_lossy(&usage::with_cost(reported, answer.endpoint, cost_micros, quantities)).into_owned();
-    let edit = match &answer.usage_raw {
-        Some((_, span)) => Edit { at: span.clone(), with: usage },
-        // A comma may come first: the object has choices or data.
-        None => Edit { at: answer.object_end..answer.object_end, with: format!(",\"usage\":{usage}") },
-    };
-    json::splice(body, &[edit])
+    fn finish(&self, charge: &Charge) -> (Bytes, Cow<'static, str>) {
+        let reported = self.usage_at.as_ref().and_then(|at| self.text(at));
+        let usage = usage::with_cost(reported, self.endpoint, charge);
+        let edit = match &self.usage_at {
+            Some(span) => Edit { at: span.clone(), with: usage },
+            // A comma may come first: the object has choices or data.
+            None => Edit { at: self.object_end..self.object_end, with: format!(",\"usage\":{usage}") },
+        };
+        (json::splice(&self.body, &[edit]), Cow::Borrowed("application/json"))
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +122,7 @@ mod tests {
         let body = Bytes::from_static(body.as_bytes());
         let answer = Answer::parse(endpoint, &body).expect("an answer");
         let quantities = Quantities { input_tokens: 5, output_tokens: 2, ..Quantities::default() };
-        String::from_utf8(with_cost(&body, &answer, 12, &quantities).to_vec()).expect("UTF-8")
+        String::from_utf8(answer.finish(&Charge { cost_micros: 12, quantities }).0.to_vec()).expect("UTF-8")
     }
 
     #[test]
@@ -140,16 +148,17 @@ mod tests {
     fn reads_id_and_usage() {
         let body =
             br#"{"id":"chatcmpl-1","choices":[{"message":{"content":"hello world"}}],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#;
-        let answer = Answer::parse(Endpoint::ChatCompletions, body).expect("an answer");
-        assert_eq!(answer.id.as_deref(), Some("chatcmpl-1"));
-        assert_eq!(answer.usage, Some(Quantities::default()));
+        let answer = Answer::parse(Endpoint::ChatCompletions, &Bytes::from_static(body)).expect("an answer");
+        assert_eq!(answer.id(), Some("chatcmpl-1"));
+        assert_eq!(answer.usage(), Some(Quantities::default()));
         assert_eq!(answer.produced_tokens(), 2);
-        assert_eq!(answer.error, None);
     }
 
     #[test]
     fn counts_all_text_of_all_choices() {
-        let produced = |body: &str| Answer::parse(Endpoint::ChatCompletions, body.as_bytes()).expect("an answer").produced_tokens();
+        let produced = |body: &'static str| {
+            Answer::parse(Endpoint::ChatCompletions, &Bytes::from_static(body.as_bytes())).expect("an answer").produced_tokens()
+        };
         assert_eq!(produced(r#"{"choices":[{"text":"hello world"},{"text":"hello"}]}"#), 3);
         assert_eq!(produced(r#"{"choices":[{"message":{"content":null,"refusal":"hello world","reasoning_content":"hello"}}]}"#), 3);
         assert_eq!(produced(r#"{"choices":[{"message":{"reasoning":"hello","reasoning_content":"hello"}}]}"#), 1);
@@ -161,19 +170,22 @@ mod tests {
 
     #[test]
     fn errors_with_a_good_status_are_found() {
-        let error = |body: &str| Answer::parse(Endpoint::ChatCompletions, body.as_bytes()).expect("an answer").error;
-        assert_eq!(error(r#"{"object":"error","message":"too long","code":400}"#).as_deref(), Some("too long"));
-        assert_eq!(error(r#"{"error":{"message":"nope","code":500}}"#).as_deref(), Some("nope"));
-        assert_eq!(error(r#"{"error":"nope"}"#).as_deref(), Some("nope"));
-        assert_eq!(error(r#"{"error":null,"choices":[]}"#), None);
+        let error = |body: &'static str| {
+            let garbage = Answer::parse(Endpoint::ChatCompletions, &Bytes::from_static(body.as_bytes())).expect_err("no answer");
+            garbage.0.strip_prefix("a good status with an error inside: ").expect("an error").to_owned()
+        };
+        assert_eq!(error(r#"{"object":"error","message":"too long","code":400}"#), "too long");
+        assert_eq!(error(r#"{"error":{"message":"nope","code":500}}"#), "nope");
+        assert_eq!(error(r#"{"error":"nope"}"#), "nope");
+        assert!(Answer::parse(Endpoint::ChatCompletions, &Bytes::from_static(br#"{"error":null,"choices":[]}"#)).is_ok());
     }
 
     #[test]
     fn garbage_is_told() {
         for body in ["", "null", "[]", "<html>", "{", r#"{"id":1,"choices":[]}"#, "{}", r#"{"choices":null}"#] {
-            assert!(Answer::parse(Endpoint::ChatCompletions, body.as_bytes()).is_err(), "{body}");
+            assert!(Answer::parse(Endpoint::ChatCompletions, &Bytes::from_static(body.as_bytes())).is_err(), "{body}");
         }
-        assert!(Answer::parse(Endpoint::Embeddings, br#"{"choices":[]}"#).is_err());
-        assert!(Answer::parse(Endpoint::Embeddings, b"\xff").is_err());
+        assert!(Answer::parse(Endpoint::Embeddings, &Bytes::from_static(br#"{"choices":[]}"#)).is_err());
+        assert!(Answer::parse(Endpoint::Embeddings, &Bytes::from_static(b"\xff")).is_err());
     }
 }

@@ -8,7 +8,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::dialect::json::{Prose, Text};
+use crate::dialect::{
+    canonical::Needs,
+    json::{Prose, Text},
+};
 
 /// Flat count of an image: what a large one costs by OpenAI's tile rule. Also for videos and parts we do not know.
 const MEDIA_TOKENS: u64 = 1_600;
@@ -100,6 +103,17 @@ impl<'a> Message<'a> {
         let prose = [&self.name, &self.refusal, &self.reasoning_content].into_iter().flatten().map(|prose| &*prose.0);
         let calls = [self.tool_calls, self.function_call].into_iter().flatten().map(RawValue::get);
         whole.into_iter().chain(parts).chain(prose).chain(calls)
+    }
+
+    pub fn note_needs(&self, needs: &mut Needs) {
+        for part in self.parts() {
+            match part.kind.as_ref().map(|kind| &*kind.0) {
+                Some("image_url" | "input_image") => needs.vision = true,
+                Some("file" | "input_file") => needs.documents = true,
+                Some("input_audio") => needs.audio_input = true,
+                _ => {}
+            }
+        }
     }
 
     pub fn media_tokens(&self) -> u64 {

@@ -6,16 +6,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Endpoint,
-    input::{Message, Messages, Prompt},
-};
-use crate::{
-    dialect::{
-        json::{self, Edit},
-        tokens,
-    },
-    domain::refusal::Refusal,
+use super::input::{Message, Messages, Prompt};
+use crate::dialect::{
+    Endpoint, Invalid,
+    canonical::Needs,
+    json::{self, Edit},
+    tokens,
 };
 
 /// Arrays and objects inside each other; the upstream's parser should not be the first to find out.
@@ -30,30 +26,6 @@ const OUTPUT_TOKENS_MAX: u64 = 1_000_000_000;
 /// What the chat format adds around each message, and once around all of them.
 const TOKENS_PER_MESSAGE: u64 = 4;
 const TOKENS_PER_CHAT: u64 = 3;
-
-/// The body is no call we can read. `param` names the field, as in OpenAI's errors.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Invalid {
-    pub message: String,
-    pub param: Option<&'static str>,
-}
-
-impl Invalid {
-    fn body(message: impl Into<String>) -> Self {
-        Self { message: message.into(), param: None }
-    }
-
-    fn field(name: &'static str, problem: &str) -> Self {
-        Self { message: format!("'{name}' {problem}"), param: Some(name) }
-    }
-}
-
-impl From<Invalid> for Refusal {
-    fn from(invalid: Invalid) -> Self {
-        Self::Invalid { message: invalid.message, param: invalid.param.map(str::to_owned) }
-    }
-}
 
 /// A call, borrowed from its body. Fields that are not read here are the upstream's business and pass as they are.
 #[derive(Debug)]
@@ -70,6 +42,8 @@ pub struct Request<'a> {
     input: Input<'a>,
     /// JSON that the model gets to read besides the input: tools, functions, the answer's schema, a suffix.
     described: Vec<&'a str>,
+    has_tools: bool,
+    wants_schema: bool,
     metadata: Option<&'a str>,
     splices: Splices,
 }
@@ -167,6 +141,8 @@ impl<'a> Request<'a> {
             max_output_tokens: max_tokens.max(max_completion),
             n: n.max(best_of),
             input: read_input(endpoint, &fields)?,
+            has_tools: fields.tools.is_some_and(|tools| !matches!(tools.get(), "null" | "[]")),
+            wants_schema: fields.response_format.is_some_and(|format| kind_of(format) == Some("json_schema")),
             described: described.into_iter().flatten().map(RawValue::get).collect(),
             metadata: fields.metadata.map(RawValue::get),
             splices,
@@ -202,6 +178,15 @@ impl<'a> Request<'a> {
             }
             Input::Prompt(prompt) => prompt.given_tokens(),
         }
+    }
+
+    /// What the model must be able to do.
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs { tools: self.has_tools, json_schema: self.wants_schema, ..Needs::default() };
+        if let Input::Messages(messages) = &self.input {
+            messages.iter().for_each(|message| message.note_needs(&mut needs));
+        }
+        needs
     }
 
     /// The text parts of the last message of the user, or the prompts (joined by line breaks).
@@ -272,6 +257,16 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The `type` of an object.
+fn kind_of(object: &RawValue) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+    }
+    serde_json::from_str::<Kind<'_>>(object.get()).ok().map(|kind| kind.kind)
+}
+
 /// Completions may ask for no output at all, to score a prompt.
 fn least_output(endpoint: Endpoint) -> u64 {
     match endpoint {
@@ -306,7 +301,7 @@ fn read_input<'a>(endpoint: Endpoint, fields: &Fields<'a>) -> Result<Input<'a>, 
     let (name, raw) = match endpoint {
         Endpoint::ChatCompletions => ("messages", fields.messages),
         Endpoint::Completions => ("prompt", fields.prompt),
-        Endpoint::Embeddings => ("input", fields.input),
+        _ => ("input", fields.input),
     };
     let text = raw.ok_or_else(|| Invalid::field(name, "is required"))?.get();
     let wrong = |error: serde_json::Error| Invalid::field(name, &format!("is not valid: {}", without_position(&error)));

@@ -6,36 +6,23 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Endpoint, errors,
+    errors,
     produced::Choice,
     usage::{read, with_cost},
 };
 use crate::{
     dialect::{
+        Charge, Endpoint, ErrorBody, Meter, Step,
         json::{self, Edit, Prose, Text},
+        parse_upstream_error,
         sse::Event,
         tokens,
     },
-    domain::{Micros, pricing::Quantities},
+    domain::pricing::Quantities,
 };
 
 /// Delivered text is kept for counting up to this size, then counted and dropped (a millisecond), so that memory is bounded.
 const UNCOUNTED_BYTES_MAX: usize = 32 * 1024;
-
-/// What to do with an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Send these bytes now: the event as it came, sometimes with one before it that had been held back.
-    Forward(Bytes),
-    /// Send nothing: the meter keeps the event, or drops it for good.
-    HoldBack,
-    /// As [`Self::HoldBack`], and the upstream's usage is known now. Later events may still correct it; settle at the end.
-    Usage,
-    /// The stream's end mark: settle, then send [`StreamMeter::final_events`].
-    Done,
-    /// The upstream failed inside the stream, or what it sent is no stream we understand.
-    Error { message: String },
-}
 
 /// Meters one stream of chat or completion chunks.
 #[derive(Debug)]
@@ -97,37 +84,6 @@ impl StreamMeter {
         }
     }
 
-    pub fn on_event(&mut self, event: &Event) -> Step {
-        if self.done {
-            return Step::HoldBack;
-        }
-        if event.data.is_empty() {
-            return Step::Forward(event.raw.clone());
-        }
-        if event.is_done() {
-            self.done = true;
-            return Step::Done;
-        }
-        let Some(chunk) = parse(&event.data) else {
-            return Step::Error { message: "the upstream sent an event that is not the JSON it should be".to_owned() };
-        };
-        if super::stated_error(chunk.object.as_ref(), chunk.error) || event.event.as_deref() == Some(b"error") {
-            return Step::Error { message: errors::parse_upstream_error(&event.data) };
-        }
-        if self.answer_id.is_none() {
-            self.answer_id = chunk.id.map(|id| id.0.into_owned()).filter(|id| !id.is_empty());
-        }
-        let has_usage = self.take_usage(chunk.usage, &event.data);
-        match chunk.choices {
-            Some(choices) if !choices.is_empty() => self.on_choices(&choices, has_usage, event),
-            _ if has_usage => {
-                self.usage_chunk = Some(event.data.clone());
-                Step::Usage
-            }
-            _ => Step::Forward(event.raw.clone()),
-        }
-    }
-
     fn take_usage(&mut self, usage: Option<&RawValue>, data: &Bytes) -> bool {
         let Some(usage) = usage else { return false };
         self.reported = read(usage.get());
@@ -173,51 +129,6 @@ impl StreamMeter {
         self.begun != 0 && self.begun == self.ended
     }
 
-    /// Whether content (not only a role or a comment) has come by.
-    pub fn has_content(&self) -> bool {
-        self.has_content
-    }
-
-    /// Whether the stream may end now: the end mark came, or every choice that began has its finish reason. A stream that ends
-    /// otherwise was cut.
-    pub fn is_complete(&self) -> bool {
-        self.done || self.all_ended()
-    }
-
-    /// `chatcmpl-…`
-    pub fn answer_id(&self) -> Option<&str> {
-        self.answer_id.as_deref()
-    }
-
-    /// The upstream's last word on usage, in disjoint buckets (`requests` is left at 0).
-    pub fn reported(&self) -> Option<Quantities> {
-        self.reported
-    }
-
-    /// Our own count of the text that came by so far. Counts on every call: ask once, at the end.
-    pub fn produced_tokens(&self) -> u64 {
-        self.counted_tokens + tokens::count(&self.uncounted)
-    }
-
-    /// The end of a good stream: what was held back, with the cost in its usage (made of `quantities` when the upstream reported none),
-    /// and the end mark.
-    pub fn final_events(&self, cost_micros: Micros, quantities: &Quantities) -> Bytes {
-        let reported = self.usage.as_deref().and_then(|usage| std::str::from_utf8(usage).ok());
-        let usage = with_cost(reported, self.endpoint, cost_micros, quantities);
-        let mut out = Vec::with_capacity(1024);
-        match (&self.last, &self.usage_chunk) {
-            (Some(last), Some(chunk)) if self.usage_asked => {
-                out.extend_from_slice(&last.raw);
-                push_event(&mut out, &set_usage(chunk, &usage));
-            }
-            (None, Some(chunk)) if self.usage_asked => push_event(&mut out, &set_usage(chunk, &usage)),
-            (Some(last), _) => push_event(&mut out, &set_usage(&last.data, &usage)),
-            (None, _) => push_event(&mut out, &self.made_chunk(&usage)),
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
-        Bytes::from(out)
-    }
-
     /// A chunk of ours for a stream that has no place for usage: the usage chunk the caller asked for, else the finish chunk that the
     /// upstream left out (a chunk without choices would surprise a caller who did not ask).
     fn made_chunk(&self, usage: &[u8]) -> Vec<u8> {
@@ -236,6 +147,90 @@ impl StreamMeter {
         out.extend_from_slice(usage);
         out.push(b'}');
         out
+    }
+}
+
+impl Meter for StreamMeter {
+    fn on_event(&mut self, event: &Event) -> Step {
+        if self.done {
+            return Step::HoldBack;
+        }
+        if event.data.is_empty() {
+            return Step::Forward(event.raw.clone());
+        }
+        if event.is_done() {
+            self.done = true;
+            return Step::Done;
+        }
+        let Some(chunk) = parse(&event.data) else {
+            return Step::Error { message: "the upstream sent an event that is not the JSON it should be".to_owned() };
+        };
+        if super::stated_error(chunk.object.as_ref(), chunk.error) || event.event.as_deref() == Some(b"error") {
+            return Step::Error { message: parse_upstream_error(&event.data) };
+        }
+        if self.answer_id.is_none() {
+            self.answer_id = chunk.id.map(|id| id.0.into_owned()).filter(|id| !id.is_empty());
+        }
+        let has_usage = self.take_usage(chunk.usage, &event.data);
+        match chunk.choices {
+            Some(choices) if !choices.is_empty() => self.on_choices(&choices, has_usage, event),
+            _ if has_usage => {
+                self.usage_chunk = Some(event.data.clone());
+                Step::Usage
+            }
+            _ => Step::Forward(event.raw.clone()),
+        }
+    }
+
+    /// Whether content (not only a role or a comment) has come by.
+    fn has_content(&self) -> bool {
+        self.has_content
+    }
+
+    /// Whether the stream may end now: the end mark came, or every choice that began has its finish reason. A stream that ends
+    /// otherwise was cut.
+    fn is_complete(&self) -> bool {
+        self.done || self.all_ended()
+    }
+
+    /// `chatcmpl-…`
+    fn answer_id(&self) -> Option<&str> {
+        self.answer_id.as_deref()
+    }
+
+    /// The upstream's last word on usage, in disjoint buckets (`requests` is left at 0).
+    fn reported(&self) -> Option<Quantities> {
+        self.reported
+    }
+
+    /// Our own count of the text that came by so far. Counts on every call: ask once, at the end.
+    fn produced_tokens(&self) -> u64 {
+        self.counted_tokens + tokens::count(&self.uncounted)
+    }
+
+    /// The end of a good stream: what was held back, with the cost in its usage (made of `quantities` when the upstream reported none),
+    /// and the end mark.
+    fn final_events(&mut self, charge: &Charge) -> Bytes {
+        let reported = self.usage.as_deref().and_then(|usage| std::str::from_utf8(usage).ok());
+        let usage = with_cost(reported, self.endpoint, charge);
+        let mut out = Vec::with_capacity(1024);
+        match (&self.last, &self.usage_chunk) {
+            (Some(last), Some(chunk)) if self.usage_asked => {
+                out.extend_from_slice(&last.raw);
+                push_event(&mut out, &set_usage(chunk, usage.as_bytes()));
+            }
+            (None, Some(chunk)) if self.usage_asked => push_event(&mut out, &set_usage(chunk, usage.as_bytes())),
+            (Some(last), _) => push_event(&mut out, &set_usage(&last.data, usage.as_bytes())),
+            (None, _) => push_event(&mut out, &self.made_chunk(usage.as_bytes())),
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+        Bytes::from(out)
+    }
+
+    fn failure(&mut self, error: &ErrorBody<'_>) -> Bytes {
+        let mut out = Vec::with_capacity(512);
+        errors::event(error, &mut out);
+        Bytes::from(out)
     }
 }
 

@@ -2,16 +2,13 @@
 
 use std::fmt;
 
+use crate::{
+    dialect::{Charge, Endpoint, cost, json},
+    domain::pricing::Quantities,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
-};
-use serde_json::value::RawValue;
-
-use super::Endpoint;
-use crate::{
-    dialect::json::{self, Edit},
-    domain::{Micros, pricing::Quantities},
 };
 
 /// Counts beyond this are nonsense, and would overflow prices.
@@ -107,36 +104,12 @@ pub(super) fn read(raw: &str) -> Option<Quantities> {
     })
 }
 
-#[derive(Deserialize)]
-struct Costs<'a> {
-    #[serde(borrow, default, deserialize_with = "json::present")]
-    cost: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "json::present")]
-    cost_micros: Option<&'a RawValue>,
-}
-
 /// The usage object with `cost` (decimal credits) and `cost_micros` in it: the reported one when there is one that can be read,
-/// else one made of `quantities`.
-pub(super) fn with_cost(reported: Option<&str>, endpoint: Endpoint, cost_micros: Micros, quantities: &Quantities) -> Vec<u8> {
-    let usage = match reported {
-        Some(raw) if read(raw).is_some() => raw,
-        _ => &made(endpoint, quantities),
-    };
-    let Ok(costs) = serde_json::from_str::<Costs<'_>>(usage) else {
-        return with_cost(None, endpoint, cost_micros, quantities);
-    };
-    let mut edits = Vec::with_capacity(3);
-    let mut added = String::new();
-    for (name, there, value) in [("cost", costs.cost, credits(cost_micros)), ("cost_micros", costs.cost_micros, cost_micros.to_string())] {
-        match there {
-            Some(raw) => edits.push(Edit { at: json::span_in(usage.as_bytes(), raw.get()), with: value }),
-            None => added.push_str(&format!(",\"{name}\":{value}")),
-        }
-    }
-    // A comma may come first: the object has at least one count.
-    edits.push(Edit { at: usage.len() - 1..usage.len() - 1, with: added });
-    edits.sort_by_key(|edit| edit.at.start);
-    json::splice(usage.as_bytes(), &edits).to_vec()
+/// else one made of the charge's quantities.
+pub(super) fn with_cost(reported: Option<&str>, endpoint: Endpoint, charge: &Charge) -> String {
+    let reported = reported.filter(|raw| read(raw).is_some());
+    let spliced = reported.and_then(|raw| cost::with_cost(raw, cost::SNAKE_CASE, charge.cost_micros));
+    spliced.or_else(|| cost::with_cost(&made(endpoint, &charge.quantities), cost::SNAKE_CASE, charge.cost_micros)).unwrap_or_default()
 }
 
 fn made(endpoint: Endpoint, quantities: &Quantities) -> String {
@@ -147,17 +120,6 @@ fn made(endpoint: Endpoint, quantities: &Quantities) -> String {
         Endpoint::Embeddings => format!(r#"{{"prompt_tokens":{prompt},"total_tokens":{total}}}"#),
         _ => format!(r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total}}}"#),
     }
-}
-
-/// Micros as exact decimal credits: 12 is `0.000012`.
-pub fn credits(micros: Micros) -> String {
-    let sign = if micros < 0 { "-" } else { "" };
-    let (whole, fraction) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
-    if fraction == 0 {
-        return format!("{sign}{whole}");
-    }
-    let digits = format!("{fraction:06}");
-    format!("{sign}{whole}.{}", digits.trim_end_matches('0'))
 }
 
 #[cfg(test)]
@@ -212,7 +174,7 @@ mod tests {
     fn cost_is_added_or_replaced() {
         let written = |reported: Option<&str>| {
             let quantities = Quantities { input_tokens: 2, output_tokens: 3, reasoning_tokens: 4, ..Quantities::default() };
-            String::from_utf8(with_cost(reported, Endpoint::ChatCompletions, 1_500_012, &quantities)).expect("UTF-8")
+            with_cost(reported, Endpoint::ChatCompletions, &Charge { cost_micros: 1_500_012, quantities })
         };
         assert_eq!(written(Some(r#"{"prompt_tokens":1 }"#)), r#"{"prompt_tokens":1 ,"cost":1.500012,"cost_micros":1500012}"#);
         assert_eq!(
@@ -223,13 +185,6 @@ mod tests {
         assert_eq!(written(None), made);
         assert_eq!(written(Some("null")), made);
         assert_eq!(written(Some(r#"{"prompt_tokens":1,"cost":1,"cost":2}"#)), made);
-    }
-
-    #[test]
-    fn credits_are_exact() {
-        for (micros, text) in [(0, "0"), (12, "0.000012"), (1_000_000, "1"), (1_500_000, "1.5"), (-12, "-0.000012")] {
-            assert_eq!(credits(micros), text);
-        }
     }
 
     proptest! {

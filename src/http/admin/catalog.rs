@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use super::{
     extract::{Admin, Json, Query},
     list, only,
-    views::{CatalogModelView, UpstreamView},
+    views::{CatalogModelView, PriceRecordView, UpstreamView},
 };
 use crate::{
     control::catalog::{self, ModelPatch, NewModel, NewUpstream, UpstreamPatch, UpstreamTest},
@@ -23,7 +23,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .route(web::delete().to(delete_upstream));
     let test = web::resource("/admin/v1/upstreams/{name}/test").route(web::post().to(test_upstream));
     let models = web::resource("/admin/v1/models").route(web::get().to(list_models)).route(web::post().to(create_model));
-    // Ids contain `/`, which some proxies decode on the way: nothing follows an id, so it takes the rest of the path.
+    // Ids contain `/`, which some proxies decode on the way: an id takes the rest of the path, up to `/prices` at its end.
+    let prices = web::resource("/admin/v1/models/{id:.+}/prices").route(web::get().to(list_prices));
     let model = web::resource("/admin/v1/models/{id:.+}")
         .route(web::get().to(get_model))
         .route(web::patch().to(patch_model))
@@ -33,6 +34,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(test.default_service(only("POST")))
         .service(upstream.default_service(only("GET, PATCH, DELETE")))
         .service(models.default_service(only("GET, POST")))
+        .service(prices.default_service(only("GET")))
         .service(model.default_service(only("GET, PATCH, DELETE")));
 }
 
@@ -117,6 +119,16 @@ pub async fn list_models(admin: Admin, Query(query): Query<PageQuery>) -> Result
     responses((status = 200, body = CatalogModelView), (status = 404, description = "`not_found`")))]
 pub async fn get_model(admin: Admin, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(CatalogModelView::from(catalog::get_model(&admin.control, &id).await?)))
+}
+
+/// What a model cost
+///
+/// Every change of its prices, newest first. Prices of former times stay, also when the model is deleted.
+#[utoipa::path(get, path = "/admin/v1/models/{id}/prices", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`"), PageQuery),
+    responses((status = 200, body = Page<PriceRecordView>), (status = 404, description = "`not_found`")))]
+pub async fn list_prices(admin: Admin, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+    Ok(list::<_, PriceRecordView>(catalog::list_prices(&admin.control, &id, &query.request()?).await?))
 }
 
 /// Change a model

@@ -21,7 +21,7 @@ use actix_web::{
 };
 
 use super::{error::ApiError, page::Page, request_id};
-use crate::control;
+use crate::{control, dialect::Dialect};
 
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes
@@ -38,7 +38,7 @@ pub(super) fn only(methods: &'static str) -> Route {
     web::to(move |request: HttpRequest| async move {
         let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
         let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        let mut response: HttpResponse = error.respond(&request_id::of(&request).shown);
+        let mut response: HttpResponse = error.respond(&request_id::of(&request).shown, Dialect::OpenAi);
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         response
     })

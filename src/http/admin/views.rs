@@ -8,7 +8,7 @@ use crate::{
         Moment,
         accounts::Account,
         audit::AuditEntry,
-        catalog::{Model, Upstream},
+        catalog::{Model, PriceRecord, PriceSource, Upstream},
         check::{Check, Difference},
         credits::{Entry, GrantRow},
         keys::{ApiKey, CreatedKey},
@@ -17,7 +17,7 @@ use crate::{
         Micros,
         account::AccountStatus,
         api_key::{Budget, Scope},
-        catalog::{ModelKind, ProviderKind, Route, Timeouts},
+        catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts},
         ledger::{Book, Category, TransferKind},
         pricing::Price,
         quota::Limits,
@@ -269,10 +269,19 @@ pub struct CatalogModelView {
     pub id: String,
     pub kind: ModelKind,
     pub display_name: String,
+    pub aliases: Vec<String>,
+    pub capabilities: Capabilities,
     pub context_window: Option<u64>,
+    pub max_input_tokens: Option<u64>,
     pub max_output_tokens: Option<u64>,
     pub prices: Vec<Price>,
+    /// Where the prices were imported from; null when an admin set them.
+    pub source: Option<PriceSourceView>,
     pub routes: Vec<Route>,
+    /// The vendor.
+    pub owner: Option<String>,
+    #[schema(format = Date)]
+    pub deprecated_at: Option<String>,
     pub enabled: bool,
     pub created_at: Moment,
     pub updated_at: Moment,
@@ -284,13 +293,61 @@ impl From<Model> for CatalogModelView {
             id: model.id,
             kind: model.kind,
             display_name: model.display_name,
+            aliases: model.aliases,
+            capabilities: model.capabilities,
             context_window: model.context_window,
+            max_input_tokens: model.max_input_tokens,
             max_output_tokens: model.max_output_tokens,
             prices: model.prices,
+            source: model.source.map(PriceSourceView::from),
             routes: model.routes,
+            owner: model.owner,
+            deprecated_at: model.deprecated_at,
             enabled: model.enabled,
             created_at: Moment(model.created_at),
             updated_at: Moment(model.updated_at),
+        }
+    }
+}
+
+/// The file that prices were imported from.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PriceSourceView {
+    #[schema(example = "litellm")]
+    pub name: String,
+    /// SHA-256 of the file, hexadecimal.
+    pub file_sha256: String,
+    pub imported_at: Moment,
+}
+
+impl From<PriceSource> for PriceSourceView {
+    fn from(source: PriceSource) -> Self {
+        Self { name: source.name, file_sha256: source.file_sha256, imported_at: Moment(source.imported_at) }
+    }
+}
+
+/// What a model cost from some moment on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PriceRecordView {
+    pub id: String,
+    pub model: String,
+    pub prices: Vec<Price>,
+    /// Null when an admin set them.
+    pub source: Option<PriceSourceView>,
+    pub valid_from: Moment,
+    /// Id of the key that set them, or `system`.
+    pub created_by: String,
+}
+
+impl From<PriceRecord> for PriceRecordView {
+    fn from(record: PriceRecord) -> Self {
+        Self {
+            id: record.id,
+            model: record.model_id,
+            prices: record.prices,
+            source: record.source.map(PriceSourceView::from),
+            valid_from: Moment(record.valid_from),
+            created_by: record.created_by,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::models::caller;
 use crate::{
     control::{self, Control},
-    dialect::openai::credits_text,
+    dialect::credits_text,
     domain::{Micros, SECOND, Timestamp, usage::UsageRecord},
     http::{
         error::ApiError,
@@ -203,8 +203,8 @@ impl Generation {
             created_at: rfc3339(record.started_at),
             total_cost: decimal(record.cost_micros)?,
             usage: decimal(record.cost_micros)?,
-            tokens_prompt: used.input_tokens + used.cached_input_tokens + used.cache_write_tokens,
-            tokens_completion: used.output_tokens + used.reasoning_tokens,
+            tokens_prompt: used.all_input_tokens(),
+            tokens_completion: used.all_output_tokens(),
             native_tokens_cached: used.cached_input_tokens,
             native_tokens_reasoning: used.reasoning_tokens,
             latency: milliseconds(record.started_at, first),

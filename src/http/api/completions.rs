@@ -1,34 +1,12 @@
 //! The paid routes of the OpenAI dialect.
 
-use std::{convert::Infallible, rc::Rc};
+use actix_web::{HttpRequest, HttpResponse, post, web};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
-    },
-    post, web,
-};
-use futures_util::stream;
-
+use super::paid::{Parts, paid};
 use crate::{
-    clock::Clock,
-    dialect::openai::Endpoint,
-    domain::api_key::Scope,
-    http::{
-        body::{self, BodyLimits},
-        error::ApiError,
-        headers::{self, CallerReader},
-        request_id,
-    },
-    pipeline::{self, Incoming, Outgoing, Pipeline, Relay},
+    dialect::{CallHead, Endpoint},
+    http::error::ApiError,
 };
-
-const EVENT_STREAM: &str = "text/event-stream";
-
-/// What a paid route works with.
-type Parts = (web::Data<Rc<Pipeline>>, web::Data<CallerReader>, web::Data<Clock>, web::Data<BodyLimits>);
 
 /// Chat completion
 ///
@@ -44,7 +22,7 @@ type Parts = (web::Data<Rc<Pipeline>>, web::Data<CallerReader>, web::Data<Clock>
         (status = 503, description = "`overloaded` or `draining`"), (status = 504, description = "`upstream_timeout`")))]
 #[post("/v1/chat/completions")]
 pub async fn chat_completions(request: HttpRequest, payload: web::Payload, parts: Parts) -> Result<HttpResponse, ApiError> {
-    paid(Endpoint::ChatCompletions, request, payload, parts).await
+    paid(CallHead::new(Endpoint::ChatCompletions), request, payload, parts).await
 }
 
 /// Completion
@@ -55,7 +33,7 @@ pub async fn chat_completions(request: HttpRequest, payload: web::Payload, parts
     responses((status = 200, description = "The completion, or its event stream"), (status = "4XX", description = "A refusal"), (status = "5XX", description = "A failure; nothing is charged")))]
 #[post("/v1/completions")]
 pub async fn completions(request: HttpRequest, payload: web::Payload, parts: Parts) -> Result<HttpResponse, ApiError> {
-    paid(Endpoint::Completions, request, payload, parts).await
+    paid(CallHead::new(Endpoint::Completions), request, payload, parts).await
 }
 
 /// Embeddings
@@ -64,65 +42,5 @@ pub async fn completions(request: HttpRequest, payload: web::Payload, parts: Par
     responses((status = 200, description = "The embeddings"), (status = "4XX", description = "A refusal"), (status = "5XX", description = "A failure; nothing is charged")))]
 #[post("/v1/embeddings")]
 pub async fn embeddings(request: HttpRequest, payload: web::Payload, parts: Parts) -> Result<HttpResponse, ApiError> {
-    paid(Endpoint::Embeddings, request, payload, parts).await
-}
-
-async fn paid(
-    endpoint: Endpoint,
-    request: HttpRequest,
-    payload: web::Payload,
-    (pipeline, reader, clock, limits): Parts,
-) -> Result<HttpResponse, ApiError> {
-    let arrived_at = clock.now();
-    let answer = async {
-        let presented = reader.read(&request, Scope::Inference)?;
-        let idempotency_key = headers::idempotency_key(request.headers())?.map(str::to_owned);
-        if !body::is_small(&request) {
-            // Nobody unknown gets a large body read, parsed and counted.
-            pipeline.accounts.authenticate(&presented).await?;
-        }
-        let body = body::read(&request, payload, **limits).await?;
-        let ids = request_id::of(&request);
-        let incoming = Incoming { endpoint, body, presented, id: ids.own, request_id: ids.shown, idempotency_key, arrived_at };
-        Ok(pipeline::run(&pipeline, incoming).await?)
-    };
-    match answer.await {
-        Ok(outgoing) => Ok(respond(outgoing)),
-        Err(error) => {
-            let error: ApiError = error;
-            pipeline.metrics.refused(error.code);
-            Err(error)
-        }
-    }
-}
-
-fn respond(outgoing: Outgoing) -> HttpResponse {
-    match outgoing {
-        Outgoing::Whole { facts, status, content_type, body } => {
-            let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::OK)).body(body);
-            if let Ok(value) = HeaderValue::from_str(&content_type) {
-                response.headers_mut().insert(CONTENT_TYPE, value);
-            }
-            if content_type == EVENT_STREAM {
-                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            }
-            headers::insert_facts(response.headers_mut(), &facts);
-            response
-        }
-        Outgoing::Stream { facts, relay } => {
-            let chunks =
-                stream::unfold(
-                    relay,
-                    |mut relay: Relay| async move { relay.next().await.map(|chunk| (Ok::<_, Infallible>(chunk), relay)) },
-                );
-            let mut response = HttpResponse::Ok().streaming(chunks);
-            let map = response.headers_mut();
-            map.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
-            map.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            // Proxies that buffer would turn a stream into a wait.
-            map.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-            headers::insert_facts(map, &facts);
-            response
-        }
-    }
+    paid(CallHead::new(Endpoint::Embeddings), request, payload, parts).await
 }

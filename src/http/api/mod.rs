@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod completions;
 pub mod models;
+mod paid;
 
 use actix_web::web;
 

@@ -7,7 +7,13 @@ use serde::Serialize;
 
 use crate::{
     actors::{account::Identity, catalog::ModelEntry},
-    domain::{SECOND, api_key::Scope, pricing::Price, refusal::Refusal},
+    domain::{
+        SECOND,
+        api_key::Scope,
+        catalog::{Capabilities, Model},
+        pricing::Price,
+        refusal::Refusal,
+    },
     http::{error::ApiError, headers::CallerReader},
     pipeline::Pipeline,
 };
@@ -22,9 +28,17 @@ pub struct ModelView {
     pub owned_by: String,
     pub name: String,
     pub kind: crate::domain::catalog::ModelKind,
+    /// Other names it answers to.
+    pub aliases: Vec<String>,
+    /// What is not said is unknown.
+    pub capabilities: Capabilities,
     pub context_length: Option<u64>,
+    pub max_input_tokens: Option<u64>,
     pub max_output_tokens: Option<u64>,
     pub prices: Vec<Price>,
+    /// The day from which its vendor may switch it off.
+    #[schema(format = Date)]
+    pub deprecated_at: Option<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -43,13 +57,23 @@ fn view(entry: &ModelEntry) -> ModelView {
         id: model.id.clone(),
         object: "model",
         created: model.created_at / SECOND,
-        owned_by: model.id.split_once('/').map_or("pixgate", |(owner, _)| owner).to_owned(),
+        owned_by: owner(model),
         name: model.display_name.clone(),
         kind: model.kind,
-        context_length: model.context_window,
+        aliases: model.aliases.clone(),
+        capabilities: model.capabilities,
+        // Many vendors name the longest input only.
+        context_length: model.context_window.or(model.max_input_tokens),
+        max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
         prices: model.prices.clone(),
+        deprecated_at: model.deprecated_at.clone(),
     }
+}
+
+fn owner(model: &Model) -> String {
+    let from_id = || model.id.split_once('/').map_or("pixgate", |(owner, _)| owner).to_owned();
+    model.owner.clone().unwrap_or_else(from_id)
 }
 
 /// Models this key can call
@@ -78,7 +102,7 @@ pub async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
     let snapshot = pipeline.catalog.snapshot();
-    match snapshot.model(&id).filter(|entry| caller.key.allows_model(&entry.id)) {
+    match snapshot.resolve(&id).map(|resolved| resolved.entry).filter(|entry| caller.key.allows_model(&entry.id)) {
         Some(entry) => Ok(HttpResponse::Ok().json(view(entry))),
         None => Err(Refusal::ModelNotFound(id.chars().take(200).filter(|letter| !letter.is_control()).collect()).into()),
     }

@@ -70,7 +70,7 @@ use crate::http::{account, admin, api, operations};
         admin::catalog::test_upstream,
         admin::catalog::create_model,
         admin::catalog::list_models,
-        admin::catalog::get_model,
+        admin::catalog::get_model, admin::catalog::list_prices,
         admin::catalog::patch_model,
         admin::catalog::delete_model,
         admin::usage::list_usage,

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     domain::{
         api_key::{ApiKey, Budget, BudgetPeriod, Scope},
-        catalog::{Model, ModelKind, ProviderKind, Route, Timeouts, Upstream},
+        catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream},
         pricing::{Price, Unit},
     },
     store::{Engine, audit, catalog, keys, sessions, sql},
@@ -30,7 +30,7 @@ async fn migrations_apply_once() {
 async fn a_fresh_database_waits_for_all_migrations() {
     let directory = tempfile::tempdir().unwrap();
     let db = Db::open(&options(format!("sqlite://{}/new/x.db", directory.path().display()))).await.unwrap();
-    assert_eq!(db.pending_migrations().await.unwrap().len(), 4);
+    assert_eq!(db.pending_migrations().await.unwrap().len(), 5);
     db.migrate().await.unwrap();
     assert_eq!(db.pending_migrations().await.unwrap().len(), 0);
 }
@@ -184,16 +184,24 @@ async fn entities_match_the_migration() {
                 id: "m",
                 kind: "chat",
                 display_name: "d",
+                aliases: json,
+                capabilities: json,
                 context_window: 1,
+                max_input_tokens: 3,
                 max_output_tokens: 2,
                 prices: json,
+                price_source: json.to_owned(),
                 routes: json,
+                owner: "o".to_owned(),
+                deprecated_at: "2026-12-31".to_owned(),
                 enabled: false,
                 created_at: 1,
                 updated_at: 2
             }),
         )
         .await;
+        let price = row!(model_prices { id: "p", model_id: "m", prices: json, source: json.to_owned(), valid_from: 1, created_by: "k" });
+        assert_matches(db, "model_prices", price).await;
         assert_matches(
             db,
             "audit_entries",
@@ -366,9 +374,15 @@ async fn the_catalogue_is_loaded_as_it_was_saved() {
             id: "pixgate/echo".to_owned(),
             kind: ModelKind::Chat,
             display_name: "Echo".to_owned(),
+            aliases: vec!["echo".to_owned()],
+            capabilities: Capabilities { vision: Some(true), sampling: Some(false), ..Capabilities::default() },
             context_window: Some(8_192),
+            max_input_tokens: Some(8_000),
             max_output_tokens: None,
-            prices: vec![Price { unit: Unit::InputToken, micros: 150_000, per: 1_000_000 }],
+            prices: vec![Price::new(Unit::InputToken, 150_000, 1_000_000), Price::new(Unit::InputToken, 1, 1).above(200_000)],
+            source: Some(PriceSource { name: "litellm".to_owned(), file_sha256: "ab".to_owned(), imported_at: NOW }),
+            owner: Some("pixgate".to_owned()),
+            deprecated_at: Some("2026-12-31".to_owned()),
             routes: vec![Route { upstream: "main".to_owned(), upstream_model: "m".to_owned(), weight: 1, priority: 0 }],
             enabled: true,
             created_at: NOW,
@@ -380,15 +394,47 @@ async fn the_catalogue_is_loaded_as_it_was_saved() {
         assert_eq!(refused, StoreError::Conflict("a model with the id pixgate/echo exists".to_owned()));
         (upstream.max_concurrency, model.enabled) = (None, false);
         catalog::update_upstream(db, &upstream).await.unwrap();
-        catalog::update_model(db, &model).await.unwrap();
+        rewrite(db, &model).await;
         assert_eq!(catalog::get_upstream(db, "main").await.unwrap().as_ref(), Some(&upstream));
         assert_eq!(catalog::get_model(db, "pixgate/echo").await.unwrap().as_ref(), Some(&model));
         let all = catalog::load_all(db).await.unwrap();
+        assert_eq!(catalog::load_enabled(db).await.unwrap(), catalog::Catalog { upstreams: vec![upstream.clone()], models: vec![] });
         assert_eq!(all, catalog::Catalog { upstreams: vec![upstream], models: vec![model] });
         assert!(catalog::delete_model(db, "pixgate/echo").await.unwrap());
         assert!(catalog::delete_upstream(db, "main").await.unwrap());
         assert!(!catalog::delete_upstream(db, "main").await.unwrap());
-        assert!(matches!(catalog::update_model(db, &all.models[0]).await, Err(StoreError::NotFound(_))));
+    })
+    .await;
+}
+
+async fn rewrite(db: &Db, model: &Model) {
+    let changes = catalog::ModelChanges { models: vec![model.clone()], prices: vec![] };
+    catalog::change_models(db, |_| Ok::<_, StoreError>((changes, ()))).await.unwrap();
+}
+
+#[tokio::test]
+async fn prices_are_only_appended() {
+    with_db(async |db| {
+        let record = |id: &str, valid_from| PriceRecord {
+            id: id.to_owned(),
+            model_id: "m".to_owned(),
+            prices: vec![Price::new(Unit::Request, valid_from, 1)],
+            source: None,
+            valid_from,
+            created_by: "key_1".to_owned(),
+        };
+        for (id, valid_from) in [("prc_b", 1), ("prc_a", 2)] {
+            let changes = catalog::ModelChanges { models: vec![], prices: vec![record(id, valid_from)] };
+            let known = catalog::change_models(db, |current| Ok::<_, StoreError>((changes, current.with_history.len()))).await.unwrap();
+            assert_eq!(known, usize::from(valid_from == 2));
+        }
+        assert_eq!(catalog::list_prices(db, "m").await.unwrap(), [record("prc_a", 2), record("prc_b", 1)]);
+        assert_eq!(catalog::list_prices(db, "n").await.unwrap(), []);
+        for text in ["UPDATE model_prices SET valid_from = 9", "DELETE FROM model_prices"] {
+            assert!(sql::execute(db.write(), text, []).await.unwrap_err().to_string().contains("append-only"), "{text}");
+        }
+        let refused = catalog::change_models(db, |_| Err::<(catalog::ModelChanges, ()), _>(StoreError::Conflict("no".to_owned()))).await;
+        assert_eq!(refused, Err(StoreError::Conflict("no".to_owned())));
     })
     .await;
 }

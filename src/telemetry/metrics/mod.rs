@@ -27,27 +27,10 @@ use prometheus_client::{
 };
 
 pub use self::histogram::{Histogram, Scale};
-use crate::domain::{Micros, usage::Outcome};
-
-/// The paid routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    ChatCompletions,
-    Completions,
-    Embeddings,
-}
-
-impl Endpoint {
-    pub const ALL: [Self; 3] = [Self::ChatCompletions, Self::Completions, Self::Embeddings];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "chat_completions",
-            Self::Completions => "completions",
-            Self::Embeddings => "embeddings",
-        }
-    }
-}
+use crate::{
+    dialect::Endpoint,
+    domain::{Micros, usage::Outcome},
+};
 
 /// A timed part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +154,7 @@ impl Metrics {
             registry,
             calls: array::from_fn(|endpoint| {
                 array::from_fn(|outcome| {
-                    let labels = [("endpoint", Endpoint::ALL[endpoint].as_str()), ("outcome", OUTCOMES[outcome].as_str())];
+                    let labels = [("endpoint", Endpoint::ALL[endpoint].label()), ("outcome", OUTCOMES[outcome].as_str())];
                     calls.get_or_create_owned(&labels)
                 })
             }),

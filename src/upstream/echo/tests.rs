@@ -3,7 +3,8 @@ use base64::Engine;
 use super::*;
 use crate::{
     dialect::{
-        openai::{Answer as OpenAiAnswer, Step, StreamMeter},
+        Meter, Step,
+        openai::{Answer as OpenAiAnswer, StreamMeter},
         sse::Decoder,
         tokens,
     },
@@ -14,6 +15,10 @@ async fn call_with(timeouts: Timeouts, endpoint: Endpoint, body: &str) -> Result
     let (clock, _hand) = Clock::manual(1_700_000_000 * SECOND);
     let call = Call {
         endpoint,
+        model: "echo".into(),
+        content_type: "application/json".into(),
+        version: None,
+        betas: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
         streamed: body.contains("\"stream\":true"),
         request_id: "req_0123".to_owned(),

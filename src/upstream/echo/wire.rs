@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Piece, text::Reply};
 use crate::dialect::{
+    Endpoint,
     json::{push_string, quoted},
-    openai::{Endpoint, Request},
+    openai::Request,
 };
 
 /// What both kinds of answers have in common.

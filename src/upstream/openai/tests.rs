@@ -58,7 +58,7 @@ async fn read_request(socket: &mut TcpStream) -> String {
 
 fn upstream(base: &str, timeouts: Timeouts) -> OpenAi {
     let client = HttpClient::new(Clock::system()).expect("TLS");
-    OpenAi::new(&client, base, &ApiKey::new("sk-test"), timeouts).expect("valid")
+    OpenAi::new(&client, base, &ApiKey::new("sk-test"), timeouts, &[Endpoint::ChatCompletions]).expect("valid")
 }
 
 /// Patient, unless a test is about impatience.
@@ -69,6 +69,10 @@ fn patient() -> Timeouts {
 fn chat(streamed: bool) -> Call {
     Call {
         endpoint: Endpoint::ChatCompletions,
+        model: "m".into(),
+        content_type: "application/json".into(),
+        version: None,
+        betas: None,
         body: Bytes::from_static(b"{\"model\":\"m\"}"),
         streamed,
         request_id: "req_1".to_owned(),
@@ -263,7 +267,7 @@ fn base_urls_are_checked() {
 fn secrets_do_not_show() {
     let client = HttpClient::new(Clock::system()).expect("TLS");
     let key = ApiKey::new("sk-secret");
-    let upstream = OpenAi::new(&client, "http://127.0.0.1:1/v1", &key, patient()).expect("valid");
+    let upstream = OpenAi::new(&client, "http://127.0.0.1:1/v1", &key, patient(), &[]).expect("valid");
     assert!(!format!("{upstream:?} {key:?}").contains("secret"));
-    assert!(OpenAi::new(&client, "http://127.0.0.1:1/v1", &ApiKey::new("a\nb"), patient()).is_err());
+    assert!(OpenAi::new(&client, "http://127.0.0.1:1/v1", &ApiKey::new("a\nb"), patient(), &[]).is_err());
 }

@@ -55,7 +55,7 @@ fn refusals_name_the_field() {
         (r#","n":129"#, "n", "'n' must be a whole number from 1 to 128"),
     ] {
         let invalid = parse(&chat(fields)).expect_err(fields);
-        assert_eq!((invalid.param, &*invalid.message), (Some(param), message));
+        assert_eq!((invalid.param, &*invalid.message), (Some(param.to_owned()), message));
     }
 }
 
@@ -132,7 +132,7 @@ fn prompts_and_inputs_come_in_four_shapes() {
         check("[[1,2],[3]]", 3, 2);
         for value in ["[]", "7", r#"["a",1]"#, "[1.5]", "[-1]", r#"[["a"]]"#, "{}", "[1,[2]]"] {
             let body = format!(r#"{{"model":"m","{name}":{value}}}"#);
-            assert_eq!(Request::parse(endpoint, body.as_bytes()).expect_err(value).param, Some(name));
+            assert_eq!(Request::parse(endpoint, body.as_bytes()).expect_err(value).param, Some(name.to_owned()));
         }
     }
 }

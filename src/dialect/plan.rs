@@ -1,0 +1,135 @@
+//! How one call is put to one upstream: in which format, with which body, and how the answer gets back.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{
+    CallHead, Endpoint, Garbage, Invalid, Meter, Whole,
+    canonical::Request,
+    format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
+    openai, translate,
+};
+use crate::domain::refusal::Refusal;
+
+/// Chat formats in the order in which an upstream that speaks several is asked by callers of another.
+const CHAT_PREFERENCE: [Endpoint; 5] =
+    [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::GenerateContent, Endpoint::Converse, Endpoint::Responses];
+
+/// The chat format of a route of ours.
+pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
+    match endpoint {
+        _ => None,
+    }
+}
+
+/// The chat format of something an upstream is asked.
+fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
+    match endpoint {
+        _ => None,
+    }
+}
+
+/// The call cannot be written for this upstream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CannotWrite {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+}
+
+impl From<CannotWrite> for Refusal {
+    fn from(error: CannotWrite) -> Self {
+        match error {
+            CannotWrite::Invalid(invalid) => invalid.into(),
+            CannotWrite::Unsupported(unsupported) => unsupported.into(),
+        }
+    }
+}
+
+/// A call's way to an upstream and back.
+pub struct Plan {
+    caller: Endpoint,
+    upstream: Endpoint,
+    /// The call in canonical form, when it is translated.
+    request: Option<Rc<Request>>,
+}
+
+impl Plan {
+    /// The way to an upstream that speaks these formats, if there is one.
+    pub fn choose(caller: Endpoint, speaks: &[Endpoint]) -> Option<Self> {
+        let same = speaks.contains(&caller).then_some(caller);
+        let translated = || CHAT_PREFERENCE.into_iter().find(|format| caller.is_chat() && speaks.contains(format));
+        Some(Self { caller, upstream: same.or_else(translated)?, request: None })
+    }
+
+    /// What the upstream is asked.
+    pub fn upstream(&self) -> Endpoint {
+        self.upstream
+    }
+
+    /// Whether the upstream's bytes reach the caller as they come.
+    pub fn is_direct(&self) -> bool {
+        self.caller == self.upstream
+    }
+
+    /// The body for the upstream. `body` is the caller's and was read before.
+    pub fn write(&mut self, head: &CallHead, body: &Bytes, aim: &Aim<'_>) -> Result<Written, CannotWrite> {
+        if self.is_direct() {
+            return Ok(match self.caller {
+                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
+                    Written::json(openai::Request::parse(self.caller, body)?.forward_body(body, aim.model))
+                }
+                endpoint => format_of(endpoint)?.forward(head, body, aim)?,
+            });
+        }
+        let request = Rc::new(format_of(self.caller)?.read_request(head, body)?);
+        let written = upstream_format(self.upstream).ok_or_else(|| not_spoken(self.upstream))?.write_request(&request, aim)?;
+        self.request = Some(request);
+        Ok(written)
+    }
+
+    /// Reads an upstream's whole answer.
+    pub fn whole(&self, body: &Bytes, writing: &Writing) -> Result<Box<dyn Whole>, Garbage> {
+        let Some(request) = &self.request else {
+            return match self.caller {
+                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
+                    Ok(Box::new(openai::Answer::parse(self.caller, body)?))
+                }
+                endpoint => caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.peek(body, writing),
+            };
+        };
+        let caller = caller_format(self.caller).ok_or_else(|| unreadable(self.caller))?;
+        let upstream = upstream_format(self.upstream).ok_or_else(|| unreadable(self.upstream))?;
+        translate::whole(upstream, caller, body, &Writing { request: Some(request.clone()), ..writing.clone() })
+    }
+
+    /// Follows an upstream's streamed answer.
+    pub fn meter(&self, writing: &Writing) -> Result<Box<dyn Meter>, Garbage> {
+        let Some(request) = &self.request else {
+            return match self.caller {
+                Endpoint::ChatCompletions | Endpoint::Completions => {
+                    Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage)))
+                }
+                endpoint => Ok(caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.meter(writing)),
+            };
+        };
+        let caller = caller_format(self.caller).ok_or_else(|| unreadable(self.caller))?;
+        let upstream = upstream_format(self.upstream).ok_or_else(|| unreadable(self.upstream))?;
+        let writing = Writing { request: Some(request.clone()), ..writing.clone() };
+        Ok(Box::new(translate::TranslatedStream::new(upstream.stream_reader(), caller.stream_writer(&writing))))
+    }
+}
+
+fn format_of(endpoint: Endpoint) -> Result<&'static dyn CallerFormat, Invalid> {
+    caller_format(endpoint).ok_or_else(|| not_spoken(endpoint))
+}
+
+fn not_spoken(endpoint: Endpoint) -> Invalid {
+    Invalid::body(format!("calls of {} cannot be written for this upstream", endpoint.path()))
+}
+
+fn unreadable(endpoint: Endpoint) -> Garbage {
+    Garbage(format!("answers of {} cannot be read", endpoint.path()))
+}
