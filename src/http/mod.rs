@@ -17,9 +17,17 @@ pub mod request_id;
 pub mod site;
 pub mod views;
 
-use actix_web::{HttpRequest, http::StatusCode, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{ALLOW, HeaderValue},
+    },
+    web,
+};
 
 use self::error::ApiError;
+use crate::dialect::Dialect;
 
 /// Everything but the benches' own routes.
 pub fn configure(routes: &mut web::ServiceConfig) {
@@ -35,7 +43,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 /// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
-const METHODS: [(&str, &str); 12] = [
+const METHODS: [(&str, &str); 15] = [
     ("/v1/chat/completions", "POST"),
     ("/v1/completions", "POST"),
     ("/v1/embeddings", "POST"),
@@ -48,13 +56,24 @@ const METHODS: [(&str, &str); 12] = [
     ("/readyz", "GET"),
     ("/metrics", "GET"),
     ("/api/v1/me", "GET"),
+    ("/auth/link", "GET"),
+    ("/docs", "GET"),
+    ("/openapi.json", "GET"),
 ];
 
 /// The answer to a path nobody serves.
-pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
+pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     if let Some((_, methods)) = METHODS.iter().find(|(path, _)| *path == request.path()) {
-        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
-        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message));
+        return Ok(method_not_allowed(&request, methods));
     }
     Err(ApiError::not_found(format!("there is no route {} {}; /docs lists all of them", request.method(), request.path())))
+}
+
+/// The answer to a method that a path does not have; `methods` are those it has.
+fn method_not_allowed(request: &HttpRequest, methods: &'static str) -> HttpResponse {
+    let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    let mut response = error.respond(&request_id::of(request).shown, Dialect::OpenAi);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
 }
