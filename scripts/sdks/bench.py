@@ -38,6 +38,8 @@ class Bench:
         for name in (client["dialect"], "provider " + upstream["provider"]):
             if name in self.lacks:
                 return self.lacks[name]
+        if scenario in ("models", "count") and scenario not in client.get("lists", []):
+            return "the SDK has no such call"
         if scenario == "embeddings" and not client.get("embeddings"):
             return "the SDK has no embeddings"
         if scenario == "embeddings" and not upstream.get("embeddings"):
@@ -81,7 +83,7 @@ class Bench:
         model = scenario.get("model", "sdk/" + upstream["name"] + ("-embedding" if scenario.get("embedding") else ""))
         self.front.take(), self.behind.take()
         answer = process.run({"scenario": name, "data": scenario, "url": self.front.url, "key": books.key, "model": model})
-        rows, spent = books.settle(0 if scenario.get("refused") else 1 if scenario.get("embedding") else len(scenario["answers"]))
+        rows, spent = books.settle(1 if scenario.get("embedding") else len(scenario["answers"]))
         asked, given = model_calls(self.front.take()), model_calls(self.behind.take())
         problems = judge.Problems()
         found = answer.get("outcome", {})
@@ -90,7 +92,7 @@ class Bench:
         else:
             judge.outcome(problems, scenario, client, self.matrix, found)
             judge.client_side(problems, scenario, asked)
-            if not scenario.get("refused"):
+            if scenario["answers"]:
                 judge.upstream_side(problems, scenario, client, upstream, asked, given)
         if "failed" not in answer or rows:
             judge.charging(problems, scenario, upstream, self.matrix, found, rows, spent, asked)

@@ -66,6 +66,7 @@ def lacking(url: str, matrix: dict) -> dict:
 
 def set_up(admin: processes.Admin, matrix: dict, lacks: dict, behind: str) -> None:
     """The upstreams, each with a chat model and, if it has them, one for embeddings."""
+    matrix["served"] = []
     for upstream in matrix["upstreams"]:
         if "provider " + upstream["provider"] in lacks:
             continue
@@ -75,6 +76,7 @@ def set_up(admin: processes.Admin, matrix: dict, lacks: dict, behind: str) -> No
         routes = [{"upstream": name, "upstream_model": upstream["model"]}]
         model = {"kind": "chat", "display_name": name, "context_window": 200_000, "max_output_tokens": 8192, "prices": prices(matrix)}
         admin.call("POST", "/models", model | {"id": "sdk/" + name, "routes": routes, "enabled": True})
+        matrix["served"].append("sdk/" + name)
         if upstream.get("embeddings"):
             routes = [{"upstream": name, "upstream_model": "text-embedding-3-small"}]
             model = {"id": f"sdk/{name}-embedding", "kind": "embedding", "prices": prices(matrix)}

@@ -72,6 +72,15 @@ export function connect(url, key) {
     },
     model_error: refused,
     parameter_error: refused,
+    async models() {
+      const models = [];
+      for await (const model of client.models.list()) models.push(model.id);
+      return { models };
+    },
+    async count(model, data) {
+      const { messages, system } = options(model, data);
+      return { count: (await client.messages.countTokens({ model, messages, system })).input_tokens };
+    },
     async cancel(model, data) {
       let [text, pieces] = ["", 0];
       const stream = await ask(model, data, { stream: true });

@@ -96,6 +96,14 @@ export function connect(url, key) {
       }
       return { text, pieces };
     },
+    async models() {
+      const models = [];
+      for await (const model of await client.models.list()) models.push(model.name.replace(/^models\//, ""));
+      return { models };
+    },
+    async count(model, data) {
+      return { count: (await client.models.countTokens({ model, contents: data.user })).totalTokens };
+    },
     async embeddings(model, data) {
       const answer = await client.models.embedContent({ model, contents: data.inputs });
       return { vectors: answer.embeddings.map((item) => item.values) };

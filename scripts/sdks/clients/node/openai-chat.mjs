@@ -83,6 +83,11 @@ export function connect(url, key) {
       stream.controller.abort();
       return { text, pieces };
     },
+    async models() {
+      const models = [];
+      for await (const model of client.models.list()) models.push(model.id);
+      return { models };
+    },
     async embeddings(model, data) {
       const answer = await client.embeddings.create({ model, input: data.inputs });
       return { vectors: answer.data.map((item) => item.embedding), usages: [{ input: answer.usage.prompt_tokens, output: 0 }] };

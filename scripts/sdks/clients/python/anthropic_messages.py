@@ -95,6 +95,14 @@ class Client:
 
     parameter_error = model_error
 
+    def models(self, _model: str, _data: dict) -> dict:
+        return {"models": [model.id for model in self.sdk.models.list()]}
+
+    def count(self, model: str, data: dict) -> dict:
+        options = self.options(data)
+        answer = self.sdk.messages.count_tokens(model=model, messages=options["messages"], system=options["system"])
+        return {"count": answer.input_tokens}
+
     def cancel(self, model: str, data: dict) -> dict:
         text, pieces = "", 0
         with self.sdk.messages.stream(model=model, **self.options(data)) as stream:

@@ -118,6 +118,12 @@ class Client:
         chunks.close()
         return {"text": text, "pieces": pieces}
 
+    def models(self, _model: str, _data: dict) -> dict:
+        return {"models": [model.name.removeprefix("models/") for model in self.sdk.models.list()]}
+
+    def count(self, model: str, data: dict) -> dict:
+        return {"count": self.sdk.models.count_tokens(model=model, contents=data["user"]).total_tokens}
+
     def embeddings(self, model: str, data: dict) -> dict:
         answer = self.sdk.models.embed_content(model=model, contents=data["inputs"])
         return {"vectors": [item.values for item in answer.embeddings]}

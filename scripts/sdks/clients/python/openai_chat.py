@@ -116,6 +116,9 @@ class Client:
                     break
         return {"text": text, "pieces": pieces}
 
+    def models(self, _model: str, _data: dict) -> dict:
+        return {"models": [model.id for model in self.sdk.models.list()]}
+
     def embeddings(self, model: str, data: dict) -> dict:
         answer = self.sdk.embeddings.create(model=model, input=data["inputs"])
         return {"vectors": [item.embedding for item in answer.data], "usages": [{"input": answer.usage.prompt_tokens, "output": 0}]}

@@ -4,8 +4,8 @@ Argument: the adapter's module. Request: {scenario, data, url, key, model}. Answ
 
 An adapter has `connect(url, key)`, which returns an object with one method a scenario: `method(model, data)`. What a method returns
 is the outcome in neutral words, as far as the SDK shows them: `text`, `pieces` (how many parts of a stream), `finish`, `calls` (name
-and arguments of tools), `object` (structured output), `usages` (one {input, output} an answer), `ids`, `vectors`, and `error`
-({classes, status}).
+and arguments of tools), `object` (structured output), `usages` (one {input, output} an answer), `ids`, `vectors`, `models`
+(the list's), `count` (of tokens), and `error` ({classes, status}).
 """
 
 import importlib
