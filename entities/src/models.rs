@@ -20,6 +20,8 @@ pub struct Model {
     pub prices: String,
     /// JSON list of `domain::catalog::Route`.
     pub routes: String,
+    /// JSON of `domain::route::Routing`.
+    pub routing: String,
     /// `2026-12-31`.
     pub deprecated_at: Option<String>,
     pub owner: Option<String>,

@@ -12,6 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    places::Places,
     supervision::{ActorTree, AskError, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
     upstream::{self, Configuration, Gate},
 };
@@ -20,7 +21,7 @@ use crate::{
     domain::{
         catalog::{self as rules, Model, Upstream},
         pricing::PriceList,
-        route::{BreakerPolicy, Variant},
+        route::{BreakerPolicy, Variant, hash_text},
     },
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::Metrics,
@@ -40,6 +41,10 @@ pub struct Candidate {
     pub upstream_model: Arc<str>,
     pub weight: u32,
     pub priority: i32,
+    /// What it costs the operator; `None` when nobody said.
+    pub costs: Option<PriceList>,
+    /// The same on every node.
+    pub identity: u64,
 }
 
 /// A model as calls see it. Prices are those at admission, because a call keeps its entry to the end.
@@ -48,6 +53,8 @@ pub struct ModelEntry {
     pub model: Model,
     pub prices: PriceList,
     pub candidates: Vec<Candidate>,
+    /// Places for calls, when their number is limited.
+    pub places: Option<Arc<Places>>,
 }
 
 /// Everything that can be called at one moment.
@@ -79,6 +86,11 @@ impl Snapshot {
         }
         let (model, variant) = Variant::split(name)?;
         self.model(model).map(|entry| Resolved { entry, variant: Some(variant) })
+    }
+
+    /// The gate of an enabled upstream.
+    pub fn gate(&self, upstream: &str) -> Option<&Arc<Gate>> {
+        self.upstreams.get(upstream).map(|(_, gate)| gate)
     }
 
     /// Enabled models that some enabled upstream serves, by id.
@@ -132,6 +144,13 @@ pub struct Catalog {
     vitals: Arc<std::sync::OnceLock<Arc<Vitals>>>,
 }
 
+/// The places of a model; those it has stay as long as their number does, with the calls in them.
+fn places_of(current: &Snapshot, model: &Model) -> Option<Arc<Places>> {
+    let max = model.routing.max_concurrency?;
+    let known = current.models.get(&model.id).filter(|known| known.model.routing.max_concurrency == Some(max));
+    known.and_then(|known| known.places.clone()).or_else(|| Some(Arc::new(Places::new(Some(max)))))
+}
+
 /// Starts the catalogue on the current thread; it is empty until the first [`CatalogClient::reload`].
 pub fn start(parts: Parts, parent: &Arc<Vitals>) -> CatalogClient {
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -180,12 +199,15 @@ impl Catalog {
                     // A route's own weight and priority refine those of its upstream.
                     weight: route.weight.saturating_mul(gate.weight.max(1)),
                     priority: route.priority.saturating_add(gate.priority),
+                    costs: (!route.costs.is_empty()).then(|| PriceList(route.costs.clone())),
+                    identity: gate.identity ^ hash_text(&route.upstream_model),
                 })
             });
             let entry = ModelEntry {
                 id: model.id.as_str().into(),
                 prices: PriceList(model.prices.clone()),
                 candidates: candidates.collect(),
+                places: places_of(&current, &model),
                 model,
             };
             (entry.model.id.clone(), Arc::new(entry))

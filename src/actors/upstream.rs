@@ -6,43 +6,48 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::supervision::{ActorTree, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn};
+use super::{
+    places::{Busy, Place, Places},
+    supervision::{ActorTree, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
+};
 use crate::{
     clock::Clock,
-    domain::route::{Breaker, BreakerPolicy, BreakerState, Permit},
+    domain::{
+        Timestamp,
+        route::{Breaker, BreakerPolicy, BreakerState, Permit, RetryBudget, hash_text},
+    },
     telemetry::metrics::Metrics,
     upstream::{Connector, Target},
 };
 
 const MAILBOX: usize = 4_096;
-/// Calls that may wait for a permit of one upstream.
-const WAITING_MAX: u32 = 1_024;
+/// How slowly the average latency forgets: about this many answers.
+const LATENCY_WINDOW: u64 = 8;
 
 /// What routing and exchange see of an upstream.
 pub struct Gate {
     pub target: Arc<Target>,
     pub weight: u32,
     pub priority: i32,
-    pub max_concurrency: Option<u32>,
-    permits: Option<Arc<Semaphore>>,
-    waiting: AtomicU32,
+    /// The same on every node.
+    pub identity: u64,
+    places: Places,
     healthy: Arc<AtomicBool>,
     /// True while the breaker counts failures, so that a success is worth telling.
     suspect: Arc<AtomicBool>,
+    /// Moving average of the microseconds until an answer begins; 0 is unknown.
+    latency_us: AtomicU64,
+    retries: Mutex<RetryBudget>,
+    /// Until when this upstream plays dead; see [`Gate::drill`].
+    drill_until: AtomicI64,
     actor: Handle<Upstream>,
 }
-
-/// The upstream stayed busy for as long as a call may wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
 
 impl Gate {
     pub fn name(&self) -> &str {
@@ -54,24 +59,34 @@ impl Gate {
     }
 
     /// A place among the calls of this upstream; waits at most `patience` for one.
-    pub async fn enter(&self, patience: Duration) -> Result<Option<OwnedSemaphorePermit>, Busy> {
-        let Some(permits) = &self.permits else { return Ok(None) };
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            return Ok(Some(permit));
-        }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Busy);
-        }
-        let permit = tokio::time::timeout(patience, permits.clone().acquire_owned()).await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        match permit {
-            Ok(Ok(permit)) => Ok(Some(permit)),
-            _ => Err(Busy),
+    pub async fn enter(&self, patience: Duration) -> Result<Place, Busy> {
+        self.places.enter(patience).await
+    }
+
+    /// Expected wait: the time until answers begin, times the calls that share the upstream. 0 when nothing is known.
+    pub fn load(&self) -> u64 {
+        self.latency_us.load(Ordering::Relaxed).saturating_mul(u64::from(self.places.taken()) + 1)
+    }
+
+    /// Counts a first attempt towards the retries this upstream may get.
+    pub fn called(&self) {
+        if let Ok(mut budget) = self.retries.lock() {
+            budget.on_call();
         }
     }
 
-    pub fn succeeded(&self) {
+    /// Whether this upstream may be asked once more for a call that failed; counted when it may.
+    pub fn may_retry(&self, now: Timestamp) -> bool {
+        self.retries.lock().is_ok_and(|mut budget| budget.take(now))
+    }
+
+    /// An answer began after so long.
+    pub fn succeeded(&self, took: Duration) {
+        let sample = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let known = self.latency_us.load(Ordering::Relaxed);
+        // A lost update of a moving average is no loss.
+        let average = if known == 0 { sample } else { known - known / LATENCY_WINDOW + sample / LATENCY_WINDOW };
+        self.latency_us.store(average, Ordering::Relaxed);
         if self.suspect.load(Ordering::Relaxed) {
             self.actor.give_back(Verdict::Succeeded);
         }
@@ -79,6 +94,15 @@ impl Gate {
 
     pub fn failed(&self) {
         self.actor.give_back(Verdict::Failed);
+    }
+
+    /// Plays an outage until then: calls of this node fail as if the upstream could not be reached. A moment that is past ends it.
+    pub fn drill(&self, until: Timestamp) {
+        self.drill_until.store(until, Ordering::Relaxed);
+    }
+
+    pub fn is_in_drill(&self, now: Timestamp) -> bool {
+        self.drill_until.load(Ordering::Relaxed) > now
     }
 
     pub fn actor(&self) -> &Handle<Upstream> {
@@ -116,8 +140,19 @@ pub fn start(
         Upstream { target, connector, clock, metrics, breaker: Breaker::new(breaker), healthy: flags.0.clone(), suspect: flags.1.clone() }
     };
     let actor = spawn(tree, Spec::new(target.name.clone(), MAILBOX, factory).under(parent));
-    let permits = max_concurrency.map(|max| Arc::new(Semaphore::new(max as usize)));
-    Arc::new(Gate { target, weight, priority, max_concurrency, permits, waiting: AtomicU32::new(0), healthy, suspect, actor })
+    Arc::new(Gate {
+        identity: hash_text(&target.name),
+        target,
+        weight,
+        priority,
+        places: Places::new(max_concurrency),
+        healthy,
+        suspect,
+        latency_us: AtomicU64::new(0),
+        retries: Mutex::new(RetryBudget::new(clock.now())),
+        drill_until: AtomicI64::new(0),
+        actor,
+    })
 }
 
 pub struct Upstream {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Timestamp, pricing::Price};
+use super::{Timestamp, pricing::Price, route::Routing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +32,9 @@ pub struct Route {
     pub weight: u32,
     #[serde(default)]
     pub priority: i32,
+    /// What this route costs the operator, for routing by cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<Price>,
 }
 
 fn default_weight() -> u32 {
@@ -109,6 +112,7 @@ pub struct Model {
     /// Where the prices were imported from; `None` when an admin set them.
     pub source: Option<PriceSource>,
     pub routes: Vec<Route>,
+    pub routing: Routing,
     /// The vendor, for example `anthropic`.
     pub owner: Option<String>,
     /// The day from which its vendor may switch it off, as `2026-12-31`.
@@ -209,6 +213,7 @@ mod tests {
             prices: Vec::new(),
             source: None,
             routes: Vec::new(),
+            routing: Routing::default(),
             owner: None,
             deprecated_at: None,
             enabled: true,

@@ -201,8 +201,8 @@ impl From<CallError> for ApiError {
         match error {
             CallError::Refused(refusal, rate) => Self { rate, ..refusal.into() },
             CallError::Upstream(failure, facts) => Self { facts, ..failure.into() },
-            CallError::UpstreamBusy(upstream) => {
-                let message = format!("the upstream '{upstream}' is busy and no other serves this model; retry soon");
+            CallError::UpstreamBusy(what) => {
+                let message = format!("'{what}' is at its limit of calls at the same time, and nothing else serves this model; retry soon");
                 Self {
                     scope: Some(LimitScope::Upstream),
                     ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(1_000)

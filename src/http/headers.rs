@@ -185,6 +185,11 @@ pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
     if let Some(cost) = facts.cost_micros {
         headers.insert(HeaderName::from_static("x-pixgate-cost-micros"), HeaderValue::from(cost));
     }
+    for (name, value) in [("x-pixgate-model", &facts.answered_by), ("x-pixgate-model-deprecated", &facts.deprecated_at)] {
+        if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
     if !facts.dropped.is_empty()
         && let Ok(dropped) = HeaderValue::from_str(&facts.dropped.join(", "))
     {

@@ -5,18 +5,21 @@ use std::{rc::Rc, sync::Arc};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay, routing};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
-        catalog::ModelEntry,
+        catalog::{ModelEntry, Resolved},
         detached,
+        places::Place,
     },
-    dialect::{CallHead, Inbound, tokens},
+    dialect::{CallHead, Inbound, canonical::Needs, tokens},
     domain::{
         Timestamp,
+        catalog::Model,
         pricing::{Ceiling, Quantities},
         refusal::Refusal,
+        route::Variant,
     },
 };
 
@@ -34,15 +37,22 @@ pub struct Admitted {
     pub arrived_at: Timestamp,
     /// Prices and routes as they were at this moment; they count to the end.
     pub model: Arc<ModelEntry>,
+    /// Models that answer when no upstream of `model` does, in this order.
+    pub fallbacks: Vec<Arc<ModelEntry>>,
+    pub variant: Option<Variant>,
     pub streamed: bool,
     pub include_usage: bool,
     /// Our count of the input.
     pub input_tokens: u64,
+    /// What was held for.
+    pub ceiling: Ceiling,
     pub account_id: Arc<str>,
     pub key_id: Arc<str>,
     pub held: HeldCredits,
     pub rate: RateState,
     pub idempotency: Option<IdempotencyClaim>,
+    /// A place of the model that answers, when their number is limited.
+    pub place: Option<Place>,
     pub guard: CallGuard,
 }
 
@@ -54,6 +64,8 @@ pub enum Outcome {
 /// What was read of a body; the body itself is kept beside it.
 struct Read {
     model: Arc<ModelEntry>,
+    fallbacks: Vec<Arc<ModelEntry>>,
+    variant: Option<Variant>,
     streamed: bool,
     include_usage: bool,
     input_tokens: u64,
@@ -80,11 +92,8 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         }
     };
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
-    let hold = read.model.prices.worst_case(&Ceiling {
-        input_tokens: read.input_tokens,
-        output_tokens,
-        fixed: Quantities { requests: 1, ..Quantities::default() },
-    });
+    let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..Quantities::default() } };
+    let hold = routing::dearest(std::iter::once(&read.model).chain(&read.fallbacks).map(|model| &**model), &ceiling);
     for _ in 0..ADMITS_MAX {
         let verdict = pipeline
             .accounts
@@ -125,7 +134,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             return Ok(Outcome::Replay(answer));
         }
         let Incoming { head, body, id, request_id, arrived_at, .. } = incoming;
-        let Read { model, streamed, include_usage, input_tokens, .. } = read;
+        let Read { model, fallbacks, variant, streamed, include_usage, input_tokens, .. } = read;
         return Ok(Outcome::Run(Box::new(Admitted {
             head,
             body,
@@ -133,14 +142,18 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             request_id,
             arrived_at,
             model,
+            fallbacks,
+            variant,
             streamed,
             include_usage,
             input_tokens,
+            ceiling,
             account_id,
             key_id,
             held,
             rate,
             idempotency: claim,
+            place: None,
             guard,
         })));
     }
@@ -151,12 +164,14 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
     let call = Inbound::read(&incoming.head, &incoming.body)?;
     let snapshot = pipeline.catalog.snapshot();
     let named = call.model();
-    let model = snapshot.model(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?.clone();
+    let Resolved { entry: model, variant } = snapshot.resolve(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?;
+    let model = model.clone();
     let endpoint = incoming.head.endpoint;
     if !endpoint.kind_allows(model.model.kind) {
         let message = format!("the model '{}' cannot be called at {}", model.id, endpoint.path());
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
+    check_capabilities(&model.model, call.needs(), call.streamed())?;
     if !tokens::are_loaded() {
         // The first call of this process; the others of its thread go on meanwhile.
         let _ = detached::compute(tokens::warm_up).await;
@@ -166,6 +181,8 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
     } else {
         count_elsewhere(incoming.head.clone(), incoming.body.clone()).await?
     };
+    check_context(&model.model, input_tokens)?;
+    let fallbacks = model.model.routing.fallbacks.iter().filter_map(|id| snapshot.model(id)).cloned().collect();
     let cap = pipeline.policy.output_tokens_hold_max;
     let choices = call.choices();
     Ok(Read {
@@ -174,6 +191,8 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         output_tokens_max: [call.max_output_tokens(), model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
         choices,
         input_tokens,
+        fallbacks,
+        variant,
         model,
     })
 }
@@ -181,6 +200,37 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
 async fn count_elsewhere(head: CallHead, body: Bytes) -> Result<u64, Refusal> {
     let counted = detached::compute(move || Ok(Inbound::read(&head, &body)?.input_tokens())).await;
     counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))
+}
+
+/// What the catalogue knows a model cannot do is refused before its upstream is asked.
+fn check_capabilities(model: &Model, needs: Needs, streamed: bool) -> Result<(), Refusal> {
+    let can = &model.capabilities;
+    let checks = [
+        (needs.vision, can.vision, "images", "messages"),
+        (needs.documents, can.documents, "documents", "messages"),
+        (needs.audio_input, can.audio_input, "audio", "messages"),
+        (needs.tools, can.tools, "tools", "tools"),
+        (needs.json_schema, can.json_schema, "a JSON schema for its answer", "response_format"),
+        (streamed, can.streaming, "streaming", "stream"),
+    ];
+    match checks.into_iter().find(|(needed, known, ..)| *needed && *known == Some(false)) {
+        Some((_, _, what, param)) => Err(Refusal::Invalid {
+            message: format!("the model '{}' does not take {what}; GET /v1/models shows what each model can do", model.id),
+            param: Some(param.to_owned()),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Our count differs from the vendor's by up to a third, so only what surely does not fit is refused here.
+fn check_context(model: &Model, input_tokens: u64) -> Result<(), Refusal> {
+    let Some(window) = model.max_input_tokens.or(model.context_window) else { return Ok(()) };
+    if input_tokens <= window.saturating_add(window / 2) {
+        return Ok(());
+    }
+    let message =
+        format!("the input has about {input_tokens} tokens, and the model '{}' takes {window}; send less, or another model", model.id);
+    Err(Refusal::Invalid { message, param: None })
 }
 
 /// A caller's text as it may stand in our own: bounded, and without control characters.

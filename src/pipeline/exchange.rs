@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     CallError, Facts, FailureClass, Outgoing, Pipeline,
@@ -13,10 +13,14 @@ use super::{
     settlement::{Ending, Kept},
 };
 use crate::{
-    actors::catalog::Candidate,
+    actors::{
+        catalog::{Candidate, ModelEntry},
+        places::{Busy, Place},
+        upstream::Gate,
+    },
     dialect::{
         CallHead, Whole,
-        format::{Aim, Writing},
+        format::{Aim, Quirks, Writing},
         plan::Plan,
     },
     domain::{SECOND, refusal::Refusal, usage::Outcome},
@@ -82,86 +86,56 @@ impl From<Failure> for Failed {
     }
 }
 
-async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
-    let model = call.model.clone();
-    let candidates = routing::candidates(&model);
-    if candidates.is_empty() {
-        return Err(CallError::NoRoute(model.id.to_string()));
-    }
-    let attempts_max = pipeline.policy.retries_max as usize + 1;
-    let mut failed: Option<(Failure, &Candidate)> = None;
-    let mut busy: Option<&Candidate> = None;
-    let mut not_sent: Option<Refusal> = None;
-    let mut excluded = vec![false; candidates.len()];
-    let mut overhead_us = None;
-    let mut attempts = 0;
-    while attempts < attempts_max {
-        let Some(index) = next(&excluded, attempts) else { break };
-        let candidate = candidates[index];
-        let permit = match candidate.gate.enter(pipeline.policy.queue_wait).await {
-            Ok(permit) => permit,
-            Err(_) => {
-                excluded[index] = true;
-                busy = Some(candidate);
-                continue;
-            }
+/// What became of the attempts so far.
+#[derive(Default)]
+struct Tried {
+    made: u32,
+    overhead_us: Option<u64>,
+    failed: Option<(Failure, Arc<Gate>, Arc<str>)>,
+    /// Name of what stayed at its concurrency limit.
+    busy: Option<String>,
+    not_sent: Option<Refusal>,
+}
+
+async fn attempt_all(pipeline: &Rc<Pipeline>, mut call: Box<Admitted>, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
+    let mut tried = Tried::default();
+    let chain: Vec<Arc<ModelEntry>> = std::iter::once(call.model.clone()).chain(call.fallbacks.iter().cloned()).collect();
+    for model in &chain {
+        let place = match &model.places {
+            None => None,
+            Some(places) => match places.enter(pipeline.policy.queue_wait).await {
+                Ok(place) => Some(place),
+                Err(Busy) => {
+                    tried.busy = Some(model.id.to_string());
+                    continue;
+                }
+            },
         };
-        attempts += 1;
-        let overhead = *overhead_us.get_or_insert_with(|| {
-            let overhead = elapsed(call.arrived_at, pipeline.clock.now());
-            pipeline.metrics.stage(Stage::Overhead, overhead);
-            u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX)
-        });
-        match attempt(pipeline, &call, candidate, permit).await {
-            Ok(answer) => {
-                candidate.gate.succeeded();
-                return finish(pipeline, call, candidate, answer, attempts as u32, overhead, absent).await;
-            }
-            Err(Failed::NotSent(refusal)) => {
-                // No attempt was made: another upstream may speak a format that can say it.
-                attempts -= 1;
-                excluded[index] = true;
-                not_sent.get_or_insert(refusal);
-            }
-            Err(Failed::Upstream(failure)) => {
-                if failure.counts_against_breaker() {
-                    candidate.gate.failed();
-                }
-                tracing::warn!(usage.id = %call.id, upstream = candidate.gate.name(), error = %failure, attempt = attempts, "attempt failed");
-                let more = attempts < attempts_max;
-                // A slow upstream is not asked twice for the same thing, and one that refuses us will refuse again.
-                excluded[index] = !failure.is_retryable() || matches!(failure, Failure::TimedOut { .. });
-                let go_on = more && failure.may_fail_over() && !absent.get();
-                let pause = backoff(pipeline, attempts, &failure);
-                failed = Some((failure, candidate));
-                if !go_on {
-                    break;
-                }
-                if next(&excluded, attempts).is_some_and(|next| next == index) {
-                    tokio::time::sleep(pause).await;
-                }
-            }
+        if let Some((candidate, answer)) = attempt_model(pipeline, &call, model, &mut tried, absent).await {
+            let asked = std::mem::replace(&mut call.model, model.clone());
+            call.place = place;
+            let answered_by = (!Arc::ptr_eq(&asked, model)).then(|| model.id.clone());
+            return finish(pipeline, call, candidate, answer, &tried, answered_by, absent).await;
+        }
+        // What this caller's request brought about would come about again.
+        let falls_back = tried.failed.as_ref().is_none_or(|(failure, ..)| failure.may_fail_over());
+        if absent.get() || !falls_back {
+            break;
         }
     }
-    match (failed, busy, not_sent) {
-        (Some((failure, candidate)), _, _) => {
+    match (tried.failed, tried.busy, tried.not_sent) {
+        (Some((failure, gate, upstream_model)), _, _) => {
             let (status, code) = FailureClass::of(&failure).shown();
-            let upstream: Arc<str> = candidate.gate.name().into();
-            let facts = Facts {
-                upstream: upstream.clone(),
-                overhead_us: overhead_us.unwrap_or(0),
-                cost_micros: Some(0),
-                rate: call.rate,
-                dropped: Vec::new(),
-                replayed: false,
-            };
+            let upstream: Arc<str> = gate.name().into();
+            let facts =
+                Facts { overhead_us: tried.overhead_us.unwrap_or(0), cost_micros: Some(0), ..Facts::new(upstream.clone(), call.rate) };
             let ending = Ending {
                 outcome: Outcome::UpstreamFailed,
                 status,
                 error_code: Some(code),
                 upstream,
-                upstream_model: candidate.upstream_model.clone(),
-                attempts: attempts as u32,
+                upstream_model,
+                attempts: tried.made,
                 answer_id: None,
                 first_byte_at: None,
             };
@@ -169,9 +143,77 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, call: Box<Admitted>, absent: &Cell
             Err(CallError::Upstream(failure, Some(Box::new(facts))))
         }
         (None, None, Some(refusal)) => Err(CallError::Refused(refusal, Some(Box::new(call.rate)))),
-        (None, Some(candidate), _) => Err(CallError::UpstreamBusy(candidate.gate.name().to_owned())),
-        (None, None, None) => Err(CallError::NoRoute(model.id.to_string())),
+        (None, Some(busy), _) => Err(CallError::UpstreamBusy(busy)),
+        (None, None, None) => Err(CallError::NoRoute(call.model.id.to_string())),
     }
+}
+
+/// Tries the upstreams of one model until one answers.
+async fn attempt_model<'a>(
+    pipeline: &Rc<Pipeline>,
+    call: &Admitted,
+    model: &'a ModelEntry,
+    tried: &mut Tried,
+    absent: &Cell<bool>,
+) -> Option<(&'a Candidate, Attempt)> {
+    let candidates = routing::candidates(model, call);
+    let attempts_max = pipeline.policy.retries_max as usize + 1;
+    let mut excluded = vec![false; candidates.len()];
+    let mut attempts = 0;
+    while attempts < attempts_max {
+        let index = next(&excluded, attempts)?;
+        let candidate = candidates[index];
+        let gate = &candidate.gate;
+        if tried.made > 0 && !gate.may_retry(pipeline.clock.now()) {
+            tracing::warn!(usage.id = %call.id, upstream = gate.name(), "not asked again: its retry budget is used up");
+            excluded[index] = true;
+            continue;
+        }
+        let Ok(place) = gate.enter(pipeline.policy.queue_wait).await else {
+            excluded[index] = true;
+            tried.busy = Some(gate.name().to_owned());
+            continue;
+        };
+        tried.overhead_us.get_or_insert_with(|| {
+            let overhead = elapsed(call.arrived_at, pipeline.clock.now());
+            pipeline.metrics.stage(Stage::Overhead, overhead);
+            u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX)
+        });
+        match attempt(pipeline, call, model, candidate, place).await {
+            Ok(answer) => {
+                tried.made += 1;
+                return Some((candidate, answer));
+            }
+            Err(Failed::NotSent(refusal)) => {
+                // No attempt was made: another upstream may speak a format that can say it.
+                excluded[index] = true;
+                tried.not_sent.get_or_insert(refusal);
+            }
+            Err(Failed::Upstream(failure)) => {
+                attempts += 1;
+                tried.made += 1;
+                if tried.made == 1 {
+                    gate.called();
+                }
+                if failure.counts_against_breaker() {
+                    gate.failed();
+                }
+                tracing::warn!(usage.id = %call.id, upstream = gate.name(), error = %failure, attempt = tried.made, "attempt failed");
+                // A slow upstream is not asked twice for the same thing, and one that refuses us will refuse again.
+                excluded[index] = !failure.is_retryable() || matches!(failure, Failure::TimedOut { .. });
+                let go_on = attempts < attempts_max && failure.may_fail_over() && !absent.get();
+                let pause = backoff(pipeline, attempts, &failure);
+                tried.failed = Some((failure, gate.clone(), candidate.upstream_model.clone()));
+                if !go_on {
+                    return None;
+                }
+                if next(&excluded, attempts).is_some_and(|next| next == index) {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+    None
 }
 
 /// The candidate to try now: each in its turn, round and round, without the excluded ones.
@@ -191,17 +233,22 @@ fn backoff(pipeline: &Pipeline, attempts: usize, failure: &Failure) -> Duration 
 async fn attempt(
     pipeline: &Rc<Pipeline>,
     call: &Admitted,
+    model: &ModelEntry,
     candidate: &Candidate,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Place,
 ) -> Result<Attempt, Failed> {
     let target = &candidate.gate.target;
-    let spent = elapsed(call.arrived_at, pipeline.clock.now());
     let started_at = pipeline.clock.now();
+    let spent = elapsed(call.arrived_at, started_at);
+    if candidate.gate.is_in_drill(started_at) {
+        return Err(Failure::Connect("an outage drill is under way".to_owned()).into());
+    }
     let Some(mut plan) = Plan::choose(call.head.endpoint, target.speaks) else {
         let message = format!("the model '{}' cannot be called at {}", call.model.id, call.head.endpoint.path());
         return Err(Failed::NotSent(Refusal::Invalid { message, param: Some("model".to_owned()) }));
     };
-    let written = plan.write(&call.head, &call.body, &aim(pipeline, call, candidate)).map_err(|error| Failed::NotSent(error.into()))?;
+    let written =
+        plan.write(&call.head, &call.body, &aim(pipeline, call, model, candidate)).map_err(|error| Failed::NotSent(error.into()))?;
     let CallHead { version, betas, .. } = &call.head;
     let answer = pipeline
         .connector
@@ -219,10 +266,11 @@ async fn attempt(
             deadline: Duration::from_millis(target.timeouts.total_ms).saturating_sub(spent),
         })
         .await?;
+    candidate.gate.succeeded(elapsed(started_at, pipeline.clock.now()));
     let writing = Writing {
         head: call.head.clone(),
         call_id: call.id.clone(),
-        model: call.model.id.to_string(),
+        model: model.id.to_string(),
         created: call.arrived_at / SECOND,
         include_usage: call.include_usage,
         request: None,
@@ -230,12 +278,12 @@ async fn attempt(
     let dropped = written.dropped;
     if call.streamed {
         let meter = plan.meter(&writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
-        let opening = Opening::read(pipeline, meter, answer, permit, started_at).await?;
+        let opening = Opening::read(pipeline, meter, answer, place, started_at).await?;
         return Ok(Attempt { answer: Answered::Stream(Box::new(opening)), dropped });
     }
     let Answer { body, .. } = answer;
     let body = body.collect(pipeline.policy.answer_bytes_max).await?;
-    drop(permit);
+    drop(place);
     let now = pipeline.clock.now();
     pipeline.metrics.stage(Stage::UpstreamTotal, elapsed(started_at, now));
     // Read here, because a good status with an error inside is a reason to try elsewhere.
@@ -243,11 +291,16 @@ async fn attempt(
     Ok(Attempt { answer: Answered::Whole(whole), dropped })
 }
 
-fn aim<'a>(pipeline: &Pipeline, call: &Admitted, candidate: &'a Candidate) -> Aim<'a> {
+fn aim<'a>(pipeline: &Pipeline, call: &Admitted, model: &ModelEntry, candidate: &'a Candidate) -> Aim<'a> {
+    let (quirks, can) = (candidate.gate.target.quirks, &model.model.capabilities);
     Aim {
         model: &candidate.upstream_model,
-        max_output_tokens: call.model.model.max_output_tokens.unwrap_or(pipeline.policy.output_tokens_hold_max),
-        quirks: candidate.gate.target.quirks,
+        max_output_tokens: model.model.max_output_tokens.unwrap_or(pipeline.policy.output_tokens_hold_max),
+        quirks: Quirks {
+            sampling: quirks.sampling && can.sampling != Some(false),
+            json_schema: quirks.json_schema && can.json_schema != Some(false),
+            ..quirks
+        },
         drop_unsupported: call.head.drop_unsupported,
     }
 }
@@ -257,20 +310,29 @@ async fn finish(
     call: Box<Admitted>,
     candidate: &Candidate,
     answer: Attempt,
-    attempts: u32,
-    overhead_us: u64,
+    tried: &Tried,
+    answered_by: Option<Arc<str>>,
     absent: &Cell<bool>,
 ) -> Result<Outgoing, CallError> {
     let upstream: Arc<str> = candidate.gate.name().into();
     let Attempt { answer, dropped } = answer;
-    let mut facts = Facts { upstream: upstream.clone(), overhead_us, cost_micros: None, rate: call.rate, dropped, replayed: false };
+    if tried.made == 1 {
+        candidate.gate.called();
+    }
+    let mut facts = Facts {
+        overhead_us: tried.overhead_us.unwrap_or(0),
+        answered_by,
+        deprecated_at: call.model.model.deprecated_at.as_deref().map(Arc::from),
+        dropped,
+        ..Facts::new(upstream.clone(), call.rate)
+    };
     let ending = Ending {
         outcome: if absent.get() { Outcome::ClientGone } else { Outcome::Completed },
         status: 200,
         error_code: None,
         upstream,
         upstream_model: candidate.upstream_model.clone(),
-        attempts,
+        attempts: tried.made,
         answer_id: None,
         first_byte_at: Some(pipeline.clock.now()),
     };

@@ -100,10 +100,29 @@ pub struct Facts {
     /// When it is known before the body.
     pub cost_micros: Option<Micros>,
     pub rate: RateState,
+    /// The model that answered, when it is not the one that was asked.
+    pub answered_by: Option<Arc<str>>,
+    /// The day from which the model's vendor may switch it off.
+    pub deprecated_at: Option<Arc<str>>,
     /// Fields that were not carried to the upstream.
     pub dropped: Vec<String>,
     /// True when this is the stored answer to an earlier call with the same Idempotency-Key.
     pub replayed: bool,
+}
+
+impl Facts {
+    fn new(upstream: Arc<str>, rate: RateState) -> Self {
+        Self {
+            upstream,
+            overhead_us: 0,
+            cost_micros: None,
+            rate,
+            answered_by: None,
+            deprecated_at: None,
+            dropped: Vec::new(),
+            replayed: false,
+        }
+    }
 }
 
 /// Why a call has no answer.
@@ -111,7 +130,7 @@ pub struct Facts {
 pub enum CallError {
     Refused(Refusal, Option<Box<RateState>>),
     Upstream(Failure, Option<Box<Facts>>),
-    /// Every upstream of the model stayed at its concurrency limit.
+    /// The model, or every upstream of it, stayed at its concurrency limit.
     UpstreamBusy(String),
     /// No enabled upstream serves the model.
     NoRoute(String),

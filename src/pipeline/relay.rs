@@ -5,7 +5,6 @@
 use std::{future::Future, pin::Pin, rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Pipeline,
@@ -14,7 +13,7 @@ use super::{
     settlement::{self, Ending, Kept},
 };
 use crate::{
-    actors::{detached, upstream::Gate},
+    actors::{detached, places::Place, upstream::Gate},
     dialect::{ErrorBody, Framing, Meter, Step, sse::Decoder},
     domain::{Timestamp, usage::Outcome},
     telemetry::metrics::Stage,
@@ -43,7 +42,7 @@ pub struct Opening {
     ended: bool,
     /// The stream failed in the same read that brought its first content.
     failed: Option<String>,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Place,
     started_at: Timestamp,
 }
 
@@ -53,7 +52,7 @@ impl Opening {
         pipeline: &Pipeline,
         meter: Box<dyn Meter>,
         answer: Answer,
-        permit: Option<OwnedSemaphorePermit>,
+        place: Place,
         started_at: Timestamp,
     ) -> Result<Self, Failure> {
         let is_stream = answer.content_type.as_deref().is_none_or(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream"));
@@ -97,7 +96,7 @@ impl Opening {
             }
         }
         pipeline.metrics.stage(Stage::UpstreamFirstByte, elapsed(started_at, pipeline.clock.now()));
-        Ok(Self { body, decoder: reader.decoder, meter: reader.meter, ready: ready.freeze(), ended, failed, permit, started_at })
+        Ok(Self { body, decoder: reader.decoder, meter: reader.meter, ready: ready.freeze(), ended, failed, place, started_at })
     }
 }
 
@@ -173,7 +172,7 @@ struct Running {
     ending: Ending,
     /// What was sent so far, for duplicates; `None` without Idempotency-Key or when it grew too large.
     transcript: Option<BytesMut>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Place,
     started_at: Timestamp,
 }
 
@@ -203,14 +202,14 @@ impl Relay {
     pub(super) fn new(pipeline: Rc<Pipeline>, call: Box<Admitted>, gate: Arc<Gate>, opening: Opening, ending: Ending) -> Self {
         let cut = Box::pin(pipeline.drain.is_cut());
         let transcript = call.idempotency.is_some().then(BytesMut::new);
-        let Opening { body, decoder, meter, ready, ended, failed, permit, started_at } = opening;
+        let Opening { body, decoder, meter, ready, ended, failed, place, started_at } = opening;
         let then = match failed {
             Some(message) => interrupted(format!("the upstream broke off: {message}"), "upstream_error"),
             None if ended => State::Settling,
             None => State::Relaying,
         };
         let reader = Reader { decoder, meter };
-        let running = Running { pipeline, call, gate, body, reader, ending, transcript, _permit: permit, started_at };
+        let running = Running { pipeline, call, gate, body, reader, ending, transcript, _place: place, started_at };
         Self { running: Some(Box::new((running, State::Opened { ready, then: Box::new(then) }))), cut }
     }
 

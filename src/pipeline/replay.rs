@@ -46,14 +46,7 @@ fn answer(record: IdempotencyRecord) -> Result<Outgoing, CallError> {
         return Err(Refusal::IdempotencyConflict(NOT_KEPT).into());
     }
     let upstream = record.headers.iter().find(|(name, _)| name == "x-pixgate-upstream").map_or("", |(_, value)| value.as_str());
-    let facts = Facts {
-        upstream: upstream.into(),
-        overhead_us: 0,
-        cost_micros: Some(0),
-        rate: RateState::default(),
-        dropped: Vec::new(),
-        replayed: true,
-    };
+    let facts = Facts { cost_micros: Some(0), replayed: true, ..Facts::new(upstream.into(), RateState::default()) };
     Ok(Outgoing::Whole { facts, status: record.status, content_type: record.content_type, body: record.body })
 }
 

@@ -1,16 +1,28 @@
 //! Which upstreams to try for a model, in which order.
 
+use super::admission::Admitted;
 use crate::{
     actors::catalog::{Candidate, ModelEntry},
     clock::fill_random,
-    domain::route,
+    domain::{
+        pricing::{Ceiling, PriceList},
+        route::{self, Choice, Strategy, Variant},
+    },
 };
 
-/// All candidates of a model: healthy ones first, by priority, and by weighted chance inside one priority.
-pub fn candidates(model: &ModelEntry) -> Vec<&Candidate> {
+/// All candidates of a model in the order to try them for this call; see [`route::order`].
+pub fn candidates<'a>(model: &'a ModelEntry, call: &Admitted) -> Vec<&'a Candidate> {
     if let [only] = model.candidates.as_slice() {
         return vec![only];
     }
+    let routing = &model.model.routing;
+    let choice = Choice {
+        strategy: routing.strategy,
+        variant: call.variant,
+        sticky: routing.sticky.then(|| route::hash_text(&call.account_id) ^ route::hash_text(&model.id)),
+    };
+    let by_cost = choice.strategy == Strategy::Cost || choice.variant == Some(Variant::Cheapest);
+    let cost = |costs: &PriceList| costs.worst_case(&call.ceiling);
     let described: Vec<route::Candidate> = model
         .candidates
         .iter()
@@ -20,9 +32,17 @@ pub fn candidates(model: &ModelEntry) -> Vec<&Candidate> {
             priority: candidate.priority,
             weight: candidate.weight,
             healthy: candidate.gate.is_healthy(),
+            load: candidate.gate.load(),
+            cost: candidate.costs.as_ref().filter(|_| by_cost).map(cost),
+            identity: candidate.identity,
         })
         .collect();
-    route::order(&described, below).into_iter().map(|index| &model.candidates[index]).collect()
+    route::order(&described, choice, below).into_iter().map(|index| &model.candidates[index]).collect()
+}
+
+/// The most a call can cost over a model and those that may answer for it.
+pub fn dearest<'a>(models: impl Iterator<Item = &'a ModelEntry>, ceiling: &Ceiling) -> crate::domain::Micros {
+    models.map(|model| model.prices.worst_case(ceiling)).max().unwrap_or(0)
 }
 
 /// A random number below `bound`; the bias of the remainder is far below what weights can express.

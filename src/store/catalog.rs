@@ -124,12 +124,12 @@ pub async fn change_models<T, E: From<StoreError>>(db: &Db, decide: impl FnOnce(
 
 static UPSERT_MODELS: sql::BulkInsert = sql::BulkInsert::new(
     "INSERT INTO models (id, kind, display_name, aliases, capabilities, context_window, max_input_tokens, max_output_tokens, prices, \
-        price_source, routes, owner, deprecated_at, enabled, created_at, updated_at)",
-    16,
+        price_source, routes, routing, owner, deprecated_at, enabled, created_at, updated_at)",
+    17,
     "ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, display_name = excluded.display_name, aliases = excluded.aliases, \
         capabilities = excluded.capabilities, context_window = excluded.context_window, max_input_tokens = excluded.max_input_tokens, \
         max_output_tokens = excluded.max_output_tokens, prices = excluded.prices, price_source = excluded.price_source, \
-        routes = excluded.routes, owner = excluded.owner, deprecated_at = excluded.deprecated_at, enabled = excluded.enabled, \
+        routes = excluded.routes, routing = excluded.routing, owner = excluded.owner, deprecated_at = excluded.deprecated_at, enabled = excluded.enabled, \
         updated_at = excluded.updated_at",
 );
 
@@ -152,6 +152,7 @@ async fn write(connection: &impl ConnectionTrait, changes: &ModelChanges) -> Res
                 row.prices.as_str().into(),
                 row.price_source.as_deref().into(),
                 row.routes.as_str().into(),
+                row.routing.as_str().into(),
                 row.owner.as_deref().into(),
                 row.deprecated_at.as_deref().into(),
                 row.enabled.into(),
@@ -242,6 +243,7 @@ fn model_to_row(model: &Model) -> Result<models::Model, StoreError> {
         prices: sql::to_json(&model.prices)?,
         price_source: model.source.as_ref().map(sql::to_json).transpose()?,
         routes: sql::to_json(&model.routes)?,
+        routing: sql::to_json(&model.routing)?,
         owner: model.owner.clone(),
         deprecated_at: model.deprecated_at.clone(),
         enabled: model.enabled,
@@ -262,6 +264,7 @@ fn model_from_row(row: models::Model) -> Result<Model, StoreError> {
         prices: sql::from_json(&row.prices, "models.prices")?,
         source: row.price_source.as_deref().map(|text| sql::from_json(text, "models.price_source")).transpose()?,
         routes: sql::from_json(&row.routes, "models.routes")?,
+        routing: sql::from_json(&row.routing, "models.routing")?,
         owner: row.owner,
         deprecated_at: row.deprecated_at,
         id: row.id,

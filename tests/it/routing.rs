@@ -219,6 +219,151 @@ async fn catalogue_changes_act_on_the_very_next_call() {
 }
 
 #[tokio::test]
+async fn the_cheapest_route_answers_when_asked_for() {
+    let world = World::new().await;
+    let mut body = model("test/cost", "unused");
+    let route = |name: &str, priority: i32, micros: i64| json!({"upstream": "mock", "upstream_model": name, "priority": priority, "costs": [{"unit": "output_token", "micros": micros, "per": 1}]});
+    body["routes"] = json!([route("dear", 0, 9), route("cheap", 5, 2), route("middle", 1, 4)]);
+    world.app.admin.create_model(&body).await;
+    for _ in 0..5 {
+        world.caller.chat("test/cost", "Hi").await.expect(200);
+        world.caller.chat("test/cost:floor", "Hi").await.expect(200);
+    }
+    assert_eq!((world.upstream.count("dear"), world.upstream.count("cheap"), world.upstream.count("middle")), (5, 5, 0));
+    world.caller.chat("test/cost:free", "Hi").await.refused(404, "model_not_found");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_sticky_account_keeps_its_upstream_until_it_fails() {
+    let world = World::with(|settings| settings.upstream.retries_max = 2).await;
+    let mut body = model("test/sticky", "unused");
+    let names = ["one", "two", "three"];
+    body["routes"] = names.iter().map(|name| json!({"upstream": "mock", "upstream_model": name})).collect::<Vec<_>>().into();
+    body["routing"] = json!({"sticky": true});
+    world.app.admin.create_model(&body).await;
+    for _ in 0..12 {
+        world.caller.chat("test/sticky", "Hi").await.expect(200);
+    }
+    let home = names.into_iter().find(|name| world.upstream.count(name) > 0).expect("one of them");
+    assert_eq!(world.upstream.count(home), 12);
+    world.upstream.next(home, [Reply::error(500, "boom")]);
+    world.caller.chat("test/sticky", "Hi").await.expect(200);
+    assert_eq!(names.map(|name| world.upstream.count(name)).iter().sum::<usize>(), 14, "one failed, another answered");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_fallback_answers_at_its_own_price_and_says_so() {
+    let world = World::with(|settings| settings.upstream.retries_max = 0).await;
+    let mut spare = model("test/spare", "spare");
+    spare["prices"] = json!([crate::support::world::token_price("output_token", 100)]);
+    world.app.admin.create_model(&spare).await;
+    world.app.admin.patch_model(MODEL, &json!({"routing": {"fallbacks": ["test/spare"]}})).await;
+    world.upstream.always(UPSTREAM_MODEL, Reply::error(500, "boom"));
+    let answer = world.caller.chat(MODEL, "Hi").await;
+    answer.expect(200);
+    assert_eq!((answer.header("x-pixgate-model"), answer.cost()), (Some("test/spare"), 5 * 100));
+    let row = world.usage_of(&answer.request_id()).await;
+    assert_eq!((&row["model"], &row["cost_micros"], &row["attempts"]), (&json!("test/spare"), &json!(500), &json!(2)));
+    let transcript = world.caller.chat_stream(MODEL, "Hi").await.finish().await.ended_well();
+    assert_eq!(transcript.cost(), 5 * 100);
+
+    // What the caller did wrong stays wrong.
+    world.upstream.always(UPSTREAM_MODEL, Reply::error(400, "no such parameter"));
+    world.caller.chat(MODEL, "Hi").await.refused(400, "invalid_request");
+    world.app.admin.patch_model(MODEL, &json!({"routes": []})).await;
+    world.caller.chat(MODEL, "Hi").await.expect(200);
+
+    // The hold covers whoever may answer: 100 tokens at 100 micros.
+    let (_, poor) = world.another("poor", 9_999).await;
+    poor.chat(MODEL, "Hi").await.refused(402, "insufficient_credits");
+    for bad in [json!(["test/none"]), json!([MODEL])] {
+        let answer = world.app.admin.caller.patch("/admin/v1/models/test%2Fchat", &json!({"routing": {"fallbacks": bad}})).await;
+        answer.refused(400, "invalid_request");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_models_own_concurrency_is_bounded() {
+    let world = World::with(|settings| settings.upstream.queue_wait_ms = 200).await;
+    world.app.admin.patch_model(MODEL, &json!({"routing": {"max_concurrency": 1}})).await;
+    let gate = Gate::closed();
+    world.upstream.next(UPSTREAM_MODEL, [Reply::chat("Hello", 10, 5).after(&gate)]);
+    let first = running(&world.caller);
+    until("the first call runs", || world.upstream.count(UPSTREAM_MODEL) == 1).await;
+    // A change of something else keeps the places that are taken.
+    world.app.admin.patch_model(MODEL, &json!({"display_name": "Changed"})).await;
+    world.caller.chat(MODEL, "Hi").await.refused(503, "overloaded");
+    gate.open();
+    first.await.unwrap().expect(200);
+    world.caller.chat(MODEL, "Hi").await.expect(200);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn retries_are_a_share_of_the_calls() {
+    let world = World::with(|settings| {
+        settings.upstream.retries_max = 5;
+        settings.upstream.retry_backoff_ms = 1;
+        settings.upstream.breaker_failures = 1_000_000;
+    })
+    .await;
+    world.upstream.always(UPSTREAM_MODEL, Reply::error(500, "boom"));
+    for _ in 0..100 {
+        world.caller.chat(MODEL, "Hi").await.refused(502, "upstream_error");
+    }
+    // 100 saved at the start, a fifth of the calls, and ten a second while this ran; without a budget it would be 600.
+    assert!((200..500).contains(&world.upstream.count(UPSTREAM_MODEL)), "{}", world.upstream.count(UPSTREAM_MODEL));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_outage_drill_shows_what_an_outage_would() {
+    let world = World::new().await;
+    let drill = "/admin/v1/upstreams/mock/drill";
+    let admin = &world.app.admin.caller;
+    routed(&world, "test/double", &[("mock", "a", 1, 0), ("pixgate", "echo", 1, 1)]).await;
+    let answer = admin.post(drill, &json!({"seconds": 60})).await.expect(200);
+    assert_eq!(answer["upstream"], json!("mock"));
+    world.caller.chat(MODEL, "Hi").await.refused(502, "upstream_error");
+    let spared = world.caller.chat("test/double", "Hi").await;
+    spared.expect(200);
+    assert_eq!(spared.header("x-pixgate-upstream"), Some("pixgate"));
+    assert_eq!(world.upstream.count(UPSTREAM_MODEL) + world.upstream.count("a"), 0, "nothing is sent");
+    admin.delete(drill).await.success();
+    crate::support::client::eventually("the breaker closes", || async {
+        (world.caller.chat(MODEL, "Hi").await.status == 200).then_some(())
+    })
+    .await;
+    admin.post(drill, &json!({"seconds": 0})).await.refused(400, "invalid_request");
+    admin.post("/admin/v1/upstreams/none/drill", &json!({"seconds": 1})).await.refused(404, "not_found");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_model_cannot_do_is_refused_before_its_upstream_is_asked() {
+    let world = World::new().await;
+    let capabilities = json!({"vision": false, "tools": false, "json_schema": false, "streaming": false});
+    world.app.admin.patch_model(MODEL, &json!({"capabilities": capabilities, "max_input_tokens": 100})).await;
+    let plain = || crate::support::client::chat(MODEL, "Hi");
+    let mut bodies = vec![plain(), plain(), plain(), plain(), crate::support::client::chat(MODEL, &"word ".repeat(400))];
+    bodies[0]["messages"][0]["content"] = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]);
+    bodies[1]["tools"] = json!([{"type": "function", "function": {"name": "f"}}]);
+    bodies[2]["response_format"] = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {}}});
+    bodies[3]["stream"] = json!(true);
+    for body in &bodies {
+        world.caller.post("/v1/chat/completions", body).await.refused(400, "invalid_request");
+    }
+    assert_eq!(world.upstream.count(UPSTREAM_MODEL), 0);
+    world.caller.chat(MODEL, "Hi").await.expect(200);
+    world.app.admin.patch_model(MODEL, &json!({"deprecated_at": "2027-01-31"})).await;
+    assert_eq!(world.caller.chat(MODEL, "Hi").await.header("x-pixgate-model-deprecated"), Some("2027-01-31"));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_huge_answer_is_bounded() {
     let world = World::with(|settings| {
         settings.upstream.answer_bytes_max = 100_000;

@@ -4,8 +4,9 @@ mod accounts;
 mod catalog;
 mod catalog_facts;
 mod ledger;
+mod routing;
 mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP];
+pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, routing::STEP];

@@ -6,6 +6,7 @@ use crate::{
         Timestamp,
         catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts},
         pricing::{Price, Unit},
+        route::Routing,
     },
     store::{self, StoreError},
 };
@@ -75,6 +76,7 @@ fn echo(now: Timestamp) -> Model {
         prices: vec![price(Unit::InputToken, 100_000), price(Unit::OutputToken, 400_000)],
         source: None,
         routes: vec![route(ECHO)],
+        routing: Routing::default(),
         owner: Some(UPSTREAM.to_owned()),
         deprecated_at: None,
         enabled: true,
@@ -96,6 +98,7 @@ fn echo_embedding(now: Timestamp) -> Model {
         prices: vec![Price::new(Unit::InputToken, 20_000, PER_MILLION)],
         source: None,
         routes: vec![route(ECHO_EMBEDDING)],
+        routing: Routing::default(),
         owner: Some(UPSTREAM.to_owned()),
         deprecated_at: None,
         enabled: true,
@@ -105,7 +108,7 @@ fn echo_embedding(now: Timestamp) -> Model {
 }
 
 fn route(upstream_model: &str) -> Route {
-    Route { upstream: UPSTREAM.to_owned(), upstream_model: upstream_model.to_owned(), weight: 1, priority: 0 }
+    Route { upstream: UPSTREAM.to_owned(), upstream_model: upstream_model.to_owned(), weight: 1, priority: 0, costs: Vec::new() }
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What the operator offers: models with prices and routes, and the upstreams behind them. A write counts for the very next call.
 
 mod builtin;
+mod drill;
 mod history;
 mod models;
 mod upstreams;
 
 pub use self::{
     builtin::ensure_builtin,
+    drill::{NewDrill, end_drill, start_drill},
     history::list_prices,
     models::{ModelPatch, NewModel, create_model, delete_model, get_model, list_models, patch_model},
     upstreams::{

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         catalog::{Capabilities, ModelKind, Route, Upstream},
         pricing::{self, Price},
+        route::Routing,
     },
     store::{
         self,
@@ -26,6 +27,8 @@ const OWNER_LENGTH_MAX: usize = 200;
 const ALIASES_MAX: usize = 20;
 const TOKENS_MAX: u64 = 1_000_000_000;
 const ROUTES_MAX: usize = 100;
+const FALLBACKS_MAX: usize = 8;
+const CONCURRENCY_MAX: u32 = 1_000_000;
 
 /// A new model.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -63,6 +66,8 @@ pub struct NewModel {
     pub prices: Vec<Price>,
     #[serde(default)]
     pub routes: Vec<Route>,
+    #[serde(default)]
+    pub routing: Routing,
     /// The vendor.
     #[serde(default)]
     #[schema(example = "openai", max_length = 200)]
@@ -107,6 +112,9 @@ pub struct ModelPatch {
     /// Replaces all routes.
     #[serde(default)]
     pub routes: Option<Vec<Route>>,
+    /// Replaced whole.
+    #[serde(default)]
+    pub routing: Option<Routing>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 200)]
     pub owner: Option<Option<String>>,
@@ -132,6 +140,7 @@ pub async fn create_model(control: &Control, actor: &Actor, new: NewModel) -> Re
         prices: Vec::new(),
         source: None,
         routes: Vec::new(),
+        routing: new.routing,
         owner: None,
         deprecated_at: None,
         enabled: true,
@@ -148,6 +157,7 @@ pub async fn create_model(control: &Control, actor: &Actor, new: NewModel) -> Re
         max_output_tokens: Some(new.max_output_tokens),
         prices: Some(new.prices),
         routes: Some(new.routes),
+        routing: None,
         owner: Some(new.owner),
         deprecated_at: Some(new.deprecated_at),
         enabled: new.enabled,
@@ -240,6 +250,10 @@ fn apply(catalog: &Catalog, model: &mut Model, patch: ModelPatch) -> Result<(), 
         check_routes(&routes, &catalog.upstreams)?;
         model.routes = routes;
     }
+    if let Some(routing) = patch.routing {
+        model.routing = routing;
+    }
+    check_routing(model, &catalog.models)?;
     if let Some(owner) = patch.owner {
         if let Some(owner) = &owner {
             check_text("owner", owner, OWNER_LENGTH_MAX)?;
@@ -310,10 +324,31 @@ fn check_routes(routes: &[Route], upstreams: &[Upstream]) -> Result<(), ControlE
         check_id(&param("upstream_model"), &route.upstream_model, ID_LENGTH_MAX)?;
         check_range(&param("weight"), route.weight, 0, WEIGHT_MAX)?;
         check_range(&param("priority"), route.priority, -PRIORITY_MAX, PRIORITY_MAX)?;
+        pricing::validate(&route.costs).map_err(|error| ControlError::invalid(&param("costs"), error.to_string()))?;
         let target = |route: &Route| (route.upstream.clone(), route.upstream_model.clone());
         if routes[..index].iter().any(|earlier| target(earlier) == target(route)) {
             let why = format!("routes[{index}] repeats an earlier route to {} of {}", route.upstream_model, route.upstream);
             return Err(ControlError::invalid(&param("upstream_model"), why));
+        }
+    }
+    Ok(())
+}
+
+fn check_routing(model: &Model, models: &[Model]) -> Result<(), ControlError> {
+    let Routing { fallbacks, max_concurrency, .. } = &model.routing;
+    if let Some(max) = max_concurrency {
+        check_range("routing.max_concurrency", *max, 1, CONCURRENCY_MAX)?;
+    }
+    if fallbacks.len() > FALLBACKS_MAX {
+        return Err(ControlError::invalid("routing.fallbacks", format!("routing.fallbacks has more than {FALLBACKS_MAX} entries")));
+    }
+    for (index, id) in fallbacks.iter().enumerate() {
+        let refuse = |why: String| Err(ControlError::invalid(&format!("routing.fallbacks[{index}]"), why));
+        let Some(other) = models.iter().find(|other| other.id == *id) else {
+            return refuse(format!("routing.fallbacks[{index}] names the model '{id}', which does not exist"));
+        };
+        if *id == model.id || other.kind != model.kind {
+            return refuse(format!("routing.fallbacks[{index}] must be another model of the same kind"));
         }
     }
     Ok(())
@@ -329,6 +364,7 @@ fn describe(model: &Model) -> serde_json::Value {
         "max_output_tokens": model.max_output_tokens,
         "prices": model.prices,
         "routes": model.routes,
+        "routing": model.routing,
         "owner": model.owner,
         "deprecated_at": model.deprecated_at,
         "enabled": model.enabled,
@@ -357,7 +393,7 @@ mod tests {
     }
 
     fn route(upstream: &str, upstream_model: &str) -> Route {
-        Route { upstream: upstream.to_owned(), upstream_model: upstream_model.to_owned(), weight: 1, priority: 0 }
+        Route { upstream: upstream.to_owned(), upstream_model: upstream_model.to_owned(), weight: 1, priority: 0, costs: Vec::new() }
     }
 
     #[track_caller]

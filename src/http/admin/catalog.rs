@@ -5,10 +5,11 @@ use actix_web::{HttpResponse, web};
 use super::{
     extract::{Admin, Json, Query},
     list, only,
-    views::{CatalogModelView, PriceRecordView, UpstreamView},
+    views::{CatalogModelView, DrillView, PriceRecordView, UpstreamView},
 };
 use crate::{
-    control::catalog::{self, ModelPatch, NewModel, NewUpstream, UpstreamPatch, UpstreamTest},
+    control::Moment,
+    control::catalog::{self, ModelPatch, NewDrill, NewModel, NewUpstream, UpstreamPatch, UpstreamTest},
     http::{
         error::ApiError,
         page::{Page, PageQuery},
@@ -22,6 +23,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .route(web::patch().to(patch_upstream))
         .route(web::delete().to(delete_upstream));
     let test = web::resource("/admin/v1/upstreams/{name}/test").route(web::post().to(test_upstream));
+    let drill = web::resource("/admin/v1/upstreams/{name}/drill").route(web::post().to(start_drill)).route(web::delete().to(end_drill));
     let models = web::resource("/admin/v1/models").route(web::get().to(list_models)).route(web::post().to(create_model));
     // Ids contain `/`, which some proxies decode on the way: an id takes the rest of the path, up to `/prices` at its end.
     let prices = web::resource("/admin/v1/models/{id:.+}/prices").route(web::get().to(list_prices));
@@ -32,6 +34,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .service(upstreams.default_service(only("GET, POST")))
         .service(test.default_service(only("POST")))
+        .service(drill.default_service(only("POST, DELETE")))
         .service(upstream.default_service(only("GET, PATCH, DELETE")))
         .service(models.default_service(only("GET, POST")))
         .service(prices.default_service(only("GET")))
@@ -94,6 +97,31 @@ pub async fn delete_upstream(admin: Admin, name: web::Path<String>) -> Result<Ht
     responses((status = 200, body = UpstreamTest), (status = 404, description = "`not_found`")))]
 pub async fn test_upstream(admin: Admin, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(catalog::test_upstream(&admin.control, &name).await?))
+}
+
+/// Play an outage
+///
+/// Calls of this node fail on the upstream as if it could not be reached, for at most an hour, so that fallbacks and alarms can be tried
+/// while everything is well. Ends by itself, by DELETE, and by every change of the upstream.
+#[utoipa::path(post, path = "/admin/v1/upstreams/{name}/drill", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "Name of the upstream")), request_body = NewDrill,
+    responses((status = 200, body = DrillView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
+pub async fn start_drill(admin: Admin, name: web::Path<String>, Json(drill): Json<NewDrill>) -> Result<HttpResponse, ApiError> {
+    let name = name.into_inner();
+    let until = {
+        let name = name.clone();
+        admin.change(|control, actor| async move { catalog::start_drill(&control, &actor, &name, &drill).await }).await?
+    };
+    Ok(HttpResponse::Ok().json(DrillView { upstream: name, until: Moment(until) }))
+}
+
+/// End an outage drill
+#[utoipa::path(delete, path = "/admin/v1/upstreams/{name}/drill", tag = "Admin: catalogue", security(("key" = ["admin"])),
+    params(("name" = String, Path, description = "Name of the upstream")),
+    responses((status = 204, description = "No drill is under way"), (status = 404, description = "`not_found`")))]
+pub async fn end_drill(admin: Admin, name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    admin.change(|control, actor| async move { catalog::end_drill(&control, &actor, &name).await }).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Create a model

@@ -21,6 +21,7 @@ use crate::{
         ledger::{Book, Category, TransferKind},
         pricing::Price,
         quota::Limits,
+        route::Routing,
     },
 };
 
@@ -262,6 +263,13 @@ impl From<Upstream> for UpstreamView {
     }
 }
 
+/// An outage that is played.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DrillView {
+    pub upstream: String,
+    pub until: Moment,
+}
+
 /// A model with its prices and routes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CatalogModelView {
@@ -278,6 +286,7 @@ pub struct CatalogModelView {
     /// Where the prices were imported from; null when an admin set them.
     pub source: Option<PriceSourceView>,
     pub routes: Vec<Route>,
+    pub routing: Routing,
     /// The vendor.
     pub owner: Option<String>,
     #[schema(format = Date)]
@@ -301,6 +310,7 @@ impl From<Model> for CatalogModelView {
             prices: model.prices,
             source: model.source.map(PriceSourceView::from),
             routes: model.routes,
+            routing: model.routing,
             owner: model.owner,
             deprecated_at: model.deprecated_at,
             enabled: model.enabled,

@@ -68,6 +68,8 @@ use crate::http::{account, admin, api, operations};
         admin::catalog::patch_upstream,
         admin::catalog::delete_upstream,
         admin::catalog::test_upstream,
+        admin::catalog::start_drill,
+        admin::catalog::end_drill,
         admin::catalog::create_model,
         admin::catalog::list_models,
         admin::catalog::get_model, admin::catalog::list_prices,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pixgate_entities as entities;
+use pixgate_migration::MigratorTrait;
 use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable};
 
 use super::*;
@@ -11,6 +12,7 @@ use crate::{
         api_key::{ApiKey, Budget, BudgetPeriod, Scope},
         catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream},
         pricing::{Price, Unit},
+        route::Routing,
     },
     store::{Engine, audit, catalog, keys, sessions, sql},
 };
@@ -30,7 +32,7 @@ async fn migrations_apply_once() {
 async fn a_fresh_database_waits_for_all_migrations() {
     let directory = tempfile::tempdir().unwrap();
     let db = Db::open(&options(format!("sqlite://{}/new/x.db", directory.path().display()))).await.unwrap();
-    assert_eq!(db.pending_migrations().await.unwrap().len(), 5);
+    assert_eq!(db.pending_migrations().await.unwrap().len(), pixgate_migration::Migrator::migrations().len());
     db.migrate().await.unwrap();
     assert_eq!(db.pending_migrations().await.unwrap().len(), 0);
 }
@@ -192,6 +194,7 @@ async fn entities_match_the_migration() {
                 prices: json,
                 price_source: json.to_owned(),
                 routes: json,
+                routing: "{}",
                 owner: "o".to_owned(),
                 deprecated_at: "2026-12-31".to_owned(),
                 enabled: false,
@@ -383,7 +386,8 @@ async fn the_catalogue_is_loaded_as_it_was_saved() {
             source: Some(PriceSource { name: "litellm".to_owned(), file_sha256: "ab".to_owned(), imported_at: NOW }),
             owner: Some("pixgate".to_owned()),
             deprecated_at: Some("2026-12-31".to_owned()),
-            routes: vec![Route { upstream: "main".to_owned(), upstream_model: "m".to_owned(), weight: 1, priority: 0 }],
+            routes: vec![Route { upstream: "main".to_owned(), upstream_model: "m".to_owned(), weight: 1, priority: 0, costs: Vec::new() }],
+            routing: Routing { sticky: true, fallbacks: vec!["other".to_owned()], ..Routing::default() },
             enabled: true,
             created_at: NOW,
             updated_at: NOW,
