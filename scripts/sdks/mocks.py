@@ -55,6 +55,8 @@ def llmock(cache: pathlib.Path, folder: pathlib.Path):
     """Yields the URL of llmock."""
     port = free_port()
     command = [cache / "venv-python/bin/llmock", "serve", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    # Slow enough for the server to notice that its client stopped reading.
+    command += ["--stream-chunk-delay-ms", "30"]
     url = f"http://127.0.0.1:{port}"
     with _running(command, folder / "llmock.log", url + "/_llmock/scenario"):
         yield url
