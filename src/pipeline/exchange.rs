@@ -28,6 +28,9 @@ use crate::{
     upstream::{Answer, Call, Failure},
 };
 
+/// The longest `retry-after` that a call waits for. An upstream that asks for more is not asked again by the same call.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Held by whoever waits for the answer; dropped, it tells the call that nobody does.
 pub struct Presence(#[expect(dead_code, reason = "its drop is the signal")] oneshot::Sender<()>);
 
@@ -200,7 +203,8 @@ async fn attempt_model<'a>(
                 }
                 tracing::warn!(usage.id = %call.id, upstream = gate.name(), error = %failure, attempt = tried.made, "attempt failed");
                 // A slow upstream is not asked twice for the same thing, and one that refuses us will refuse again.
-                excluded[index] = !failure.is_retryable() || matches!(failure, Failure::TimedOut { .. });
+                let is_hopeless = !failure.is_retryable() || matches!(failure, Failure::TimedOut { .. });
+                excluded[index] = is_hopeless || failure.retry_after().is_some_and(|wait| wait > PATIENCE);
                 let go_on = attempts < attempts_max && failure.may_fail_over() && !absent.get();
                 let pause = backoff(pipeline, attempts, &failure);
                 tried.failed = Some((failure, gate.clone(), candidate.upstream_model.clone()));
@@ -221,13 +225,10 @@ fn next(excluded: &[bool], attempts: usize) -> Option<usize> {
     (0..excluded.len()).map(|step| (attempts + step) % excluded.len()).find(|&index| !excluded[index])
 }
 
-/// The pause before the same upstream is asked again: doubling, or what it asked for if that is short.
+/// The pause before the same upstream is asked again: doubling, or what it asked for if that is longer.
 fn backoff(pipeline: &Pipeline, attempts: usize, failure: &Failure) -> Duration {
     let doubled = pipeline.policy.retry_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(6));
-    match failure {
-        Failure::Refused { retry_after_ms: Some(wait), .. } => doubled.max(Duration::from_millis((*wait).min(1_000))),
-        _ => doubled,
-    }
+    doubled.max(failure.retry_after().unwrap_or_default())
 }
 
 async fn attempt(
