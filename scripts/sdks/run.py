@@ -51,7 +51,10 @@ def chosen(items: list, wanted: list | None, whole: bool) -> list:
         name = item if isinstance(item, str) else item["name"]
         return any(want == name if whole else want in name for want in wanted)
 
-    return items if wanted is None else [item for item in items if fits(item)]
+    found = items if wanted is None else [item for item in items if fits(item)]
+    if not found:
+        raise SystemExit(f"nothing is called {' or '.join(wanted)}")
+    return found
 
 
 def lacking(url: str, matrix: dict) -> dict:
