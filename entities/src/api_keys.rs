@@ -23,6 +23,8 @@ pub struct Model {
     pub budget: Option<String>,
     /// JSON list of networks; NULL allows every address.
     pub ip_allow: Option<String>,
+    /// JSON of `domain::api_key::KeyOptions`.
+    pub options: String,
     pub expires_at: Option<i64>,
     pub revoked_at: Option<i64>,
     pub rotated_from: Option<String>,

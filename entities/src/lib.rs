@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod audit_entries;
+pub mod cached_answers;
 pub mod grants;
 pub mod idempotency_records;
 pub mod lease_slices;

@@ -16,7 +16,7 @@ use crate::{
     config::{Durability, Settings, secrets},
     control::{Control, NodeFacts},
     domain::{SECOND, Timestamp, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
-    pipeline::{self, Drain, Pipeline},
+    pipeline::{self, CachePolicy, Drain, Pipeline},
     store::{self, Db, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -213,6 +213,7 @@ impl Shared {
             journal: self.journal.clone(),
             connector,
             db: self.db.clone(),
+            sealer: self.sealer.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
@@ -317,6 +318,12 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         output_tokens_hold_max: settings.ledger.output_tokens_hold_max,
         idempotency_ttl: Duration::from_secs(settings.idempotency.ttl_hours.saturating_mul(3_600)),
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
+        cache: CachePolicy {
+            enabled: settings.cache.enabled,
+            ttl: Duration::from_secs(settings.cache.ttl_seconds),
+            charge_percent: settings.cache.charge_percent,
+            answer_bytes_max: settings.cache.answer_bytes_max,
+        },
         traced: settings.telemetry.otlp_endpoint.is_some(),
     }
 }

@@ -189,6 +189,20 @@ section! {
 }
 
 section! {
+    /// `[cache]`
+    Cache in "cache" {
+        /// Whether answers may be kept for the same request, where a call or its key asks for it.
+        enabled: bool = true;
+        /// Seconds for which an answer is kept when a call asks without saying for how long.
+        ttl_seconds: u64 = 300, 1 to 2_592_000;
+        /// Percent of its cost that an answer costs when it comes from the cache.
+        charge_percent: u32 = 0, 0 to 100;
+        /// Longest answer that is kept, in bytes as the upstream sent it.
+        answer_bytes_max: usize = 1_048_576, 0 to GIBIBYTE;
+    }
+}
+
+section! {
     /// `[security]`
     Security in "security" {
         /// Secret that key hashes depend on; unset means one made on the first start, in `server.data_dir`.
@@ -286,6 +300,7 @@ pub struct Settings {
     pub openai: OpenAi,
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
+    pub cache: Cache,
     pub bench: Bench,
 }
 

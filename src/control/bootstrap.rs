@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         Micros,
-        api_key::{Scope, Shape},
+        api_key::{KeyOptions, Scope, Shape},
         ledger::Category,
         quota::Limits,
     },
@@ -61,6 +61,7 @@ pub async fn ensure_admin_key(control: &Control, value: &Secret) -> Result<(), C
         limits: Limits::default(),
         budget: None,
         ip_allow: None,
+        options: KeyOptions::default(),
         expires_at: None,
         revoked_at: None,
         rotated_from: None,

@@ -15,7 +15,7 @@ use crate::{
     clock::fill_random,
     domain::{
         Micros, SECOND, Timestamp,
-        api_key::{self, Budget, KeyKind, SECRET_LENGTH, Scope},
+        api_key::{self, Budget, KeyKind, KeyOptions, SECRET_LENGTH, Scope},
         quota::Limits,
     },
     store::{self, StoreError},
@@ -31,6 +31,7 @@ const LIST_MAX: usize = 200;
 const BUDGET_MICROS_MAX: Micros = 1_000_000_000_000_000_000;
 /// Characters of a key that stay visible: its prefix and a few of the locator, none of the secret.
 const VISIBLE_LENGTH: usize = 14;
+const CACHE_TTL_SECONDS_MAX: u32 = 30 * 24 * 3_600;
 const GRACE_SECONDS_DEFAULT: i64 = 86_400;
 const GRACE_SECONDS_MAX: i64 = 604_800;
 /// There has been one pepper so far.
@@ -57,6 +58,8 @@ pub struct NewKey {
     #[serde(default)]
     #[schema(example = json!(["203.0.113.0/24", "2001:db8::1"]))]
     pub ip_allow: Option<Vec<String>>,
+    #[serde(default)]
+    pub options: KeyOptions,
     #[serde(default)]
     pub expires_at: Option<Moment>,
 }
@@ -86,6 +89,9 @@ pub struct KeyPatch {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Vec<String>>)]
     pub ip_allow: Option<Option<Vec<String>>>,
+    /// Replaced whole.
+    #[serde(default)]
+    pub options: Option<KeyOptions>,
     /// Null takes the expiry away.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Moment>)]
@@ -125,6 +131,7 @@ pub async fn create(control: &Control, actor: &Actor, account_id: &str, new: New
         limits: Limits::default(),
         budget: None,
         ip_allow: None,
+        options: KeyOptions::default(),
         expires_at: None,
         revoked_at: None,
         rotated_from: None,
@@ -138,6 +145,7 @@ pub async fn create(control: &Control, actor: &Actor, account_id: &str, new: New
         limits: Some(new.limits),
         budget: Some(new.budget),
         ip_allow: Some(new.ip_allow),
+        options: Some(new.options),
         expires_at: Some(new.expires_at),
     };
     apply(&mut key, wishes, now)?;
@@ -175,6 +183,7 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: KeyPatch) 
         "limits": patch.limits,
         "budget": patch.budget,
         "ip_allow_changed": patch.ip_allow.is_some(),
+        "options": patch.options,
         "expires_at": patch.expires_at,
     });
     apply(&mut key, patch, control.clock.now())?;
@@ -275,6 +284,12 @@ fn apply(key: &mut ApiKey, patch: KeyPatch, now: Timestamp) -> Result<(), Contro
     }
     if let Some(ip_allow) = patch.ip_allow {
         key.ip_allow = ip_allow.map(|entries| parse_networks(&entries)).transpose()?;
+    }
+    if let Some(options) = patch.options {
+        if let Some(seconds) = options.cache_ttl_seconds {
+            check_range("options.cache_ttl_seconds", seconds, 1, CACHE_TTL_SECONDS_MAX)?;
+        }
+        key.options = options;
     }
     if let Some(expires_at) = patch.expires_at {
         check_future("expires_at", expires_at, now)?;

@@ -119,6 +119,10 @@ pub struct Quirks {
     pub json_schema: bool,
     /// Takes temperature, top_p and top_k.
     pub sampling: bool,
+    /// A chat server that takes `top_k`, as many do; OpenAI's own does not.
+    pub top_k: bool,
+    /// A chat server that takes back what its model thought: `reasoning_content`, `reasoning_details` and `extra_content`.
+    pub reasoning_input: bool,
     pub reasoning: ReasoningStyle,
 }
 
@@ -130,6 +134,8 @@ impl Default for Quirks {
             developer_role: true,
             json_schema: true,
             sampling: true,
+            top_k: false,
+            reasoning_input: false,
             reasoning: ReasoningStyle::Effort,
         }
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 use bytes::Bytes;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -94,6 +94,28 @@ impl<'de> Visitor<'de> for ProseVisitor {
 /// The members of an object as they stand; `None` when the text is none.
 pub(crate) fn members(object: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
     serde_json::from_str::<Members<'_>>(object).ok().map(|members| members.0)
+}
+
+/// A member of an object and where it lies.
+pub(crate) struct MemberSpan<'a> {
+    pub name: Cow<'a, str>,
+    /// With its quotes.
+    pub key: Range<usize>,
+    pub value: Range<usize>,
+}
+
+/// The members of an object with their places in the text; `None` when the text is none.
+pub(crate) fn member_spans(object: &str) -> Option<Vec<MemberSpan<'_>>> {
+    let bytes = object.as_bytes();
+    let mut at = object.find('{')? + 1;
+    let spans = members(object)?.into_iter().map(|(name, raw)| {
+        // Between members there is nothing but white space and a comma.
+        let start = at + bytes.get(at..)?.iter().position(|byte| *byte == b'"')?;
+        let value = span_in(bytes, raw.get());
+        at = value.end;
+        Some(MemberSpan { name, key: start..end_of_string(bytes, start + 1), value })
+    });
+    spans.collect()
 }
 
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -205,6 +227,94 @@ pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     }
     out.extend_from_slice(&text.as_bytes()[clean..]);
     out.push(b'"');
+}
+
+/// Appends a value as JSON. Writing to memory fails for no type of ours.
+pub(crate) fn push<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// An object that is written member by member; its brace closes when this is dropped.
+pub(crate) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'a> Object<'a> {
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, is_empty: true }
+    }
+
+    /// Where the value of this member is to be written.
+    pub fn key(&mut self, name: &str) -> &mut Vec<u8> {
+        if !std::mem::take(&mut self.is_empty) {
+            self.out.push(b',');
+        }
+        push_string(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
+    pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        push(self.key(name), value);
+    }
+
+    /// A member that is left out when there is no value.
+    pub fn maybe<T: Serialize>(&mut self, name: &str, value: Option<T>) {
+        if let Some(value) = value {
+            self.put(name, &value);
+        }
+    }
+
+    pub fn object(&mut self, name: &str) -> Object<'_> {
+        Object::new(self.key(name))
+    }
+
+    pub fn array(&mut self, name: &str) -> Array<'_> {
+        Array::new(self.key(name))
+    }
+}
+
+impl Drop for Object<'_> {
+    fn drop(&mut self) {
+        self.out.push(b'}');
+    }
+}
+
+/// An array that is written element by element; its bracket closes when this is dropped.
+pub(crate) struct Array<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'a> Array<'a> {
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'[');
+        Self { out, is_empty: true }
+    }
+
+    /// Where the next element is to be written.
+    pub fn element(&mut self) -> &mut Vec<u8> {
+        if !std::mem::take(&mut self.is_empty) {
+            self.out.push(b',');
+        }
+        self.out
+    }
+
+    pub fn object(&mut self) -> Object<'_> {
+        Object::new(self.element())
+    }
+}
+
+impl Drop for Array<'_> {
+    fn drop(&mut self) {
+        self.out.push(b']');
+    }
 }
 
 /// `text` as a JSON string, quotes included.

@@ -8,6 +8,7 @@
 
 pub mod canonical;
 mod cost;
+mod counts;
 mod endpoint;
 pub mod errors;
 pub mod format;

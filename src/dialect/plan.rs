@@ -19,6 +19,7 @@ const CHAT_PREFERENCE: [Endpoint; 5] =
 /// The chat format of a route of ours.
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
+        Endpoint::ChatCompletions => Some(&openai::chat::Chat),
         _ => None,
     }
 }
@@ -26,6 +27,7 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 /// The chat format of something an upstream is asked.
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
+        Endpoint::ChatCompletions => Some(&openai::chat::Chat),
         _ => None,
     }
 }
@@ -78,9 +80,7 @@ impl Plan {
     pub fn write(&mut self, head: &CallHead, body: &Bytes, aim: &Aim<'_>) -> Result<Written, CannotWrite> {
         if self.is_direct() {
             return Ok(match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
-                    Written::json(openai::Request::parse(self.caller, body)?.forward_body(body, aim.model))
-                }
+                Endpoint::Completions | Endpoint::Embeddings => openai::Request::parse(self.caller, body)?.forward(body, aim),
                 endpoint => format_of(endpoint)?.forward(head, body, aim)?,
             });
         }
@@ -94,9 +94,7 @@ impl Plan {
     pub fn whole(&self, body: &Bytes, writing: &Writing) -> Result<Box<dyn Whole>, Garbage> {
         let Some(request) = &self.request else {
             return match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
-                    Ok(Box::new(openai::Answer::parse(self.caller, body)?))
-                }
+                Endpoint::Completions | Endpoint::Embeddings => Ok(Box::new(openai::Answer::parse(self.caller, body)?)),
                 endpoint => caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.peek(body, writing),
             };
         };
@@ -109,9 +107,7 @@ impl Plan {
     pub fn meter(&self, writing: &Writing) -> Result<Box<dyn Meter>, Garbage> {
         let Some(request) = &self.request else {
             return match self.caller {
-                Endpoint::ChatCompletions | Endpoint::Completions => {
-                    Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage)))
-                }
+                Endpoint::Completions => Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage))),
                 endpoint => Ok(caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.meter(writing)),
             };
         };

@@ -218,12 +218,25 @@ pub struct ApiKey {
     pub budget: Option<Budget>,
     /// `None` allows every address.
     pub ip_allow: Option<Vec<IpNet>>,
+    pub options: KeyOptions,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
     /// The key this one replaced.
     pub rotated_from: Option<String>,
     pub last_used_at: Option<Timestamp>,
     pub created_at: Timestamp,
+}
+
+/// How calls of a key are treated; each call may ask for more by a header.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyOptions {
+    /// Answers are kept for so long and given again to the same request of the same account. Missing: only where a call asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1, maximum = 2_592_000)]
+    pub cache_ttl_seconds: Option<u32>,
+    /// What an upstream cannot express is left out instead of refused; `x-pixgate-dropped` names it.
+    pub drop_unsupported: bool,
 }
 
 impl ApiKey {
@@ -286,6 +299,7 @@ mod tests {
             limits: Limits::default(),
             budget: None,
             ip_allow: None,
+            options: KeyOptions::default(),
             expires_at: None,
             revoked_at: None,
             rotated_from: None,

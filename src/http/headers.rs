@@ -16,12 +16,14 @@ use crate::{
         key_hash::KeyHasher,
         refusal::Refusal,
     },
-    pipeline::Facts,
+    pipeline::{CacheWish, Facts},
 };
 
 /// Longest `x-request-id` and `Idempotency-Key` that are taken from callers.
 const CALLER_ID_MAX: usize = 128;
 const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// Longest time a call may ask its answer to be kept: 30 days.
+const CACHE_SECONDS_MAX: u32 = 30 * 24 * 3_600;
 
 const NO_KEY: Refusal = Refusal::InvalidKey("no API key was sent; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
 const MALFORMED: Refusal = Refusal::InvalidKey("this is not an API key of this gateway; check it for typos or create a new one");
@@ -133,6 +135,29 @@ pub fn flag(headers: &HeaderMap, name: &str) -> bool {
     headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true") || value.as_bytes() == b"1")
 }
 
+/// What a call wants of the cache: `x-pixgate-cache: true`, `false` or a number of seconds; OpenRouter's headers mean the same.
+pub fn cache_wish(headers: &HeaderMap) -> Result<CacheWish, Refusal> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+    let (name, wish) = match (text("x-pixgate-cache"), text("x-openrouter-cache")) {
+        (Some(wish), _) => ("x-pixgate-cache", wish),
+        (None, Some(wish)) => ("x-openrouter-cache", wish),
+        (None, None) => return Ok(CacheWish::Unsaid),
+    };
+    let seconds = |text: &str| text.parse::<u32>().ok().filter(|seconds| (1..=CACHE_SECONDS_MAX).contains(seconds));
+    match wish {
+        "true" => match text("x-openrouter-cache-ttl") {
+            None => return Ok(CacheWish::Yes(None)),
+            Some(ttl) => seconds(ttl).map(|seconds| CacheWish::Yes(Some(seconds))),
+        },
+        "false" => Some(CacheWish::No),
+        wish => seconds(wish).map(|seconds| CacheWish::Yes(Some(seconds))),
+    }
+    .ok_or_else(|| Refusal::Invalid {
+        message: format!("{name} must be true, false or a number of seconds from 1 to {CACHE_SECONDS_MAX}"),
+        param: Some(name.to_owned()),
+    })
+}
+
 /// The caller's own request id, when it is one that can be echoed and stored.
 pub fn caller_request_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get("x-request-id")?.to_str().ok()?;
@@ -189,6 +214,9 @@ pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
         if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.insert(HeaderName::from_static(name), value);
         }
+    }
+    if let Some(cached) = facts.cached {
+        headers.insert(HeaderName::from_static("x-pixgate-cache"), HeaderValue::from_static(if cached { "hit" } else { "miss" }));
     }
     if !facts.dropped.is_empty()
         && let Ok(dropped) = HeaderValue::from_str(&facts.dropped.join(", "))

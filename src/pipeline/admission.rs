@@ -1,11 +1,10 @@
 //! From bytes to a call that may run: parse, find the model, hold the worst case with one `Admit`.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, replay, routing};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, replay, routing};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
@@ -53,6 +52,10 @@ pub struct Admitted {
     pub idempotency: Option<IdempotencyClaim>,
     /// A place of the model that answers, when their number is limited.
     pub place: Option<Place>,
+    /// How long the answer is kept for the same request; `None`: it is not.
+    pub cache_ttl: Option<Duration>,
+    /// What part of the cost is charged.
+    pub charged_percent: u32,
     pub guard: CallGuard,
 }
 
@@ -74,7 +77,10 @@ struct Read {
 }
 
 pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
-    let claim = incoming.idempotency_key.as_ref().map(|key| IdempotencyClaim { key: key.clone(), request_hash: request_hash(&incoming) });
+    let claim = incoming
+        .idempotency_key
+        .as_ref()
+        .map(|key| IdempotencyClaim { key: key.clone(), request_hash: replay::request_hash(&incoming.head, &incoming.body) });
     if let Some(claim) = &claim {
         // An answer that was paid for is given again whatever has become of limits, credits or the model.
         let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
@@ -126,14 +132,15 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
-        let Admission { account_id, key_id, held, rate } = admission;
+        let Admission { account_id, key_id, options, held, rate } = admission;
         if let Some(claim) = &claim
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
             held.release(None);
             return Ok(Outcome::Replay(answer));
         }
-        let Incoming { head, body, id, request_id, arrived_at, .. } = incoming;
+        let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
+        head.drop_unsupported |= options.drop_unsupported;
         let Read { model, fallbacks, variant, streamed, include_usage, input_tokens, .. } = read;
         return Ok(Outcome::Run(Box::new(Admitted {
             head,
@@ -154,6 +161,8 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             rate,
             idempotency: claim,
             place: None,
+            cache_ttl: cache::ttl(&pipeline.policy.cache, cache, options.cache_ttl_seconds),
+            charged_percent: 100,
             guard,
         })));
     }
@@ -236,18 +245,6 @@ fn check_context(model: &Model, input_tokens: u64) -> Result<(), Refusal> {
 /// A caller's text as it may stand in our own: bounded, and without control characters.
 fn shown(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
-}
-
-fn request_hash(incoming: &Incoming) -> String {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(incoming.head.endpoint.path().as_bytes());
-    for part in [&incoming.head.model, &incoming.head.content_type].into_iter().flatten() {
-        hash.update(b"\n");
-        hash.update(part.as_bytes());
-    }
-    hash.update(b"\n");
-    hash.update(&incoming.body);
-    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> std::time::Duration {

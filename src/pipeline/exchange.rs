@@ -2,11 +2,13 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
     CallError, Facts, FailureClass, Outgoing, Pipeline,
     admission::{Admitted, elapsed},
+    cache::{self, Keeping},
     metering,
     relay::{Opening, Relay, stream_content_type},
     routing, settlement,
@@ -23,13 +25,13 @@ use crate::{
         format::{Aim, Quirks, Writing},
         plan::Plan,
     },
-    domain::{SECOND, refusal::Refusal, usage::Outcome},
+    domain::{SECOND, Timestamp, refusal::Refusal, usage::Outcome},
     telemetry::metrics::Stage,
-    upstream::{Answer, Call, Failure},
+    upstream::{Answer, Body, Call, Failure},
 };
 
-/// The longest `retry-after` that a call waits for. An upstream that asks for more is not asked again by the same call.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest pause an upstream may ask for before it is asked again within the same call.
+const RETRY_WAIT_MS_MAX: u64 = 1_000;
 
 /// Held by whoever waits for the answer; dropped, it tells the call that nobody does.
 pub struct Presence(#[expect(dead_code, reason = "its drop is the signal")] oneshot::Sender<()>);
@@ -67,8 +69,19 @@ pub async fn perform(pipeline: Rc<Pipeline>, call: Box<Admitted>, gone: Gone) ->
 /// What one attempt brought.
 struct Attempt {
     answer: Answered,
+    /// What the upstream sent, where it is to be kept: a whole answer. (Of streams the opening knows.)
+    raw: Option<Bytes>,
+    keeping: Option<Keeping>,
     /// Fields that were not carried to the upstream.
     dropped: Vec<String>,
+}
+
+/// Where an answer comes from.
+struct Source {
+    name: Arc<str>,
+    upstream_model: Arc<str>,
+    /// `None` for the cache.
+    gate: Option<Arc<Gate>>,
 }
 
 enum Answered {
@@ -102,6 +115,16 @@ struct Tried {
 
 async fn attempt_all(pipeline: &Rc<Pipeline>, mut call: Box<Admitted>, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
     let mut tried = Tried::default();
+    if let Some(kept) = cache::find(pipeline, &call).await {
+        match from_cache(pipeline, &call, &kept).await {
+            Ok(answer) => {
+                call.charged_percent = pipeline.policy.cache.charge_percent;
+                let source = Source { name: cache::UPSTREAM.into(), upstream_model: kept.upstream_model.as_str().into(), gate: None };
+                return finish(pipeline, call, source, answer, &tried, None, absent).await;
+            }
+            Err(_) => tracing::warn!(usage.id = %call.id, "a kept answer could not be given again; the upstream is asked"),
+        }
+    }
     let chain: Vec<Arc<ModelEntry>> = std::iter::once(call.model.clone()).chain(call.fallbacks.iter().cloned()).collect();
     for model in &chain {
         let place = match &model.places {
@@ -118,7 +141,12 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, mut call: Box<Admitted>, absent: &
             let asked = std::mem::replace(&mut call.model, model.clone());
             call.place = place;
             let answered_by = (!Arc::ptr_eq(&asked, model)).then(|| model.id.clone());
-            return finish(pipeline, call, candidate, answer, &tried, answered_by, absent).await;
+            let source = Source {
+                name: candidate.gate.name().into(),
+                upstream_model: candidate.upstream_model.clone(),
+                gate: Some(candidate.gate.clone()),
+            };
+            return finish(pipeline, call, source, answer, &tried, answered_by, absent).await;
         }
         // What this caller's request brought about would come about again.
         let falls_back = tried.failed.as_ref().is_none_or(|(failure, ..)| failure.may_fail_over());
@@ -203,8 +231,7 @@ async fn attempt_model<'a>(
                 }
                 tracing::warn!(usage.id = %call.id, upstream = gate.name(), error = %failure, attempt = tried.made, "attempt failed");
                 // A slow upstream is not asked twice for the same thing, and one that refuses us will refuse again.
-                let is_hopeless = !failure.is_retryable() || matches!(failure, Failure::TimedOut { .. });
-                excluded[index] = is_hopeless || failure.retry_after().is_some_and(|wait| wait > PATIENCE);
+                excluded[index] = !failure.is_retryable() || matches!(failure, Failure::TimedOut { .. }) || asks_for_long_wait(&failure);
                 let go_on = attempts < attempts_max && failure.may_fail_over() && !absent.get();
                 let pause = backoff(pipeline, attempts, &failure);
                 tried.failed = Some((failure, gate.clone(), candidate.upstream_model.clone()));
@@ -225,10 +252,18 @@ fn next(excluded: &[bool], attempts: usize) -> Option<usize> {
     (0..excluded.len()).map(|step| (attempts + step) % excluded.len()).find(|&index| !excluded[index])
 }
 
-/// The pause before the same upstream is asked again: doubling, or what it asked for if that is longer.
+/// Whether an upstream wants to be left alone for longer than a caller should wait here.
+fn asks_for_long_wait(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused { retry_after_ms: Some(wait), .. } if *wait > RETRY_WAIT_MS_MAX)
+}
+
+/// The pause before the same upstream is asked again: doubling, or what it asked for if that is short.
 fn backoff(pipeline: &Pipeline, attempts: usize, failure: &Failure) -> Duration {
     let doubled = pipeline.policy.retry_backoff.saturating_mul(1 << attempts.saturating_sub(1).min(6));
-    doubled.max(failure.retry_after().unwrap_or_default())
+    match failure {
+        Failure::Refused { retry_after_ms: Some(wait), .. } => doubled.max(Duration::from_millis((*wait).min(RETRY_WAIT_MS_MAX))),
+        _ => doubled,
+    }
 }
 
 async fn attempt(
@@ -268,19 +303,67 @@ async fn attempt(
         })
         .await?;
     candidate.gate.succeeded(elapsed(started_at, pipeline.clock.now()));
-    let writing = Writing {
+    let writing = writing(call, model);
+    read_answer(
+        pipeline,
+        call,
+        &plan,
+        &writing,
+        answer,
+        Some(place),
+        written.dropped,
+        Keeping::of(call, plan.upstream(), &candidate.upstream_model),
+        started_at,
+    )
+    .await
+}
+
+/// The answer that was kept for this call, as if its upstream had just sent it.
+async fn from_cache(pipeline: &Rc<Pipeline>, call: &Admitted, kept: &cache::Kept) -> Result<Attempt, Failed> {
+    let unusable = || Failure::Garbage("what was kept does not fit this call".to_owned());
+    let mut plan = Plan::choose(call.head.endpoint, &[kept.endpoint]).ok_or_else(unusable)?;
+    let aim = Aim {
+        model: &kept.upstream_model,
+        max_output_tokens: call.model.model.max_output_tokens.unwrap_or(pipeline.policy.output_tokens_hold_max),
+        quirks: Quirks::default(),
+        drop_unsupported: true,
+    };
+    // Read once more, because an answer of another format may repeat parts of its call.
+    let written = plan.write(&call.head, &call.body, &aim).map_err(|error| Failed::NotSent(error.into()))?;
+    let content_type = if call.streamed { "text/event-stream" } else { "application/json" };
+    let answer = Answer { status: 200, content_type: Some(content_type.to_owned()), body: Body::Stored(Some(kept.body.clone())) };
+    let writing = writing(call, &call.model);
+    read_answer(pipeline, call, &plan, &writing, answer, None, written.dropped, None, pipeline.clock.now()).await
+}
+
+fn writing(call: &Admitted, model: &ModelEntry) -> Writing {
+    Writing {
         head: call.head.clone(),
         call_id: call.id.clone(),
         model: model.id.to_string(),
         created: call.arrived_at / SECOND,
         include_usage: call.include_usage,
         request: None,
-    };
-    let dropped = written.dropped;
+    }
+}
+
+/// Reads an answer up to its first content, or to its end when it is not streamed.
+#[expect(clippy::too_many_arguments, reason = "one step of an attempt, with everything the attempt knows")]
+async fn read_answer(
+    pipeline: &Rc<Pipeline>,
+    call: &Admitted,
+    plan: &Plan,
+    writing: &Writing,
+    answer: Answer,
+    place: Option<Place>,
+    dropped: Vec<String>,
+    keeping: Option<Keeping>,
+    started_at: Timestamp,
+) -> Result<Attempt, Failed> {
     if call.streamed {
-        let meter = plan.meter(&writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
-        let opening = Opening::read(pipeline, meter, answer, place, started_at).await?;
-        return Ok(Attempt { answer: Answered::Stream(Box::new(opening)), dropped });
+        let meter = plan.meter(writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
+        let opening = Opening::read(pipeline, meter, answer, place, keeping, started_at).await?;
+        return Ok(Attempt { answer: Answered::Stream(Box::new(opening)), raw: None, keeping: None, dropped });
     }
     let Answer { body, .. } = answer;
     let body = body.collect(pipeline.policy.answer_bytes_max).await?;
@@ -288,8 +371,8 @@ async fn attempt(
     let now = pipeline.clock.now();
     pipeline.metrics.stage(Stage::UpstreamTotal, elapsed(started_at, now));
     // Read here, because a good status with an error inside is a reason to try elsewhere.
-    let whole = plan.whole(&body, &writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
-    Ok(Attempt { answer: Answered::Whole(whole), dropped })
+    let whole = plan.whole(&body, writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
+    Ok(Attempt { answer: Answered::Whole(whole), raw: keeping.is_some().then_some(body), keeping, dropped })
 }
 
 fn aim<'a>(pipeline: &Pipeline, call: &Admitted, model: &ModelEntry, candidate: &'a Candidate) -> Aim<'a> {
@@ -309,22 +392,23 @@ fn aim<'a>(pipeline: &Pipeline, call: &Admitted, model: &ModelEntry, candidate: 
 async fn finish(
     pipeline: &Rc<Pipeline>,
     call: Box<Admitted>,
-    candidate: &Candidate,
+    source: Source,
     answer: Attempt,
     tried: &Tried,
     answered_by: Option<Arc<str>>,
     absent: &Cell<bool>,
 ) -> Result<Outgoing, CallError> {
-    let upstream: Arc<str> = candidate.gate.name().into();
-    let Attempt { answer, dropped } = answer;
-    if tried.made == 1 {
-        candidate.gate.called();
+    let Source { name: upstream, upstream_model, gate } = source;
+    let Attempt { answer, raw, keeping, dropped } = answer;
+    if let Some(gate) = gate.as_ref().filter(|_| tried.made == 1) {
+        gate.called();
     }
     let mut facts = Facts {
         overhead_us: tried.overhead_us.unwrap_or(0),
         answered_by,
         deprecated_at: call.model.model.deprecated_at.as_deref().map(Arc::from),
         dropped,
+        cached: call.cache_ttl.map(|_| gate.is_none()),
         ..Facts::new(upstream.clone(), call.rate)
     };
     let ending = Ending {
@@ -332,7 +416,7 @@ async fn finish(
         status: 200,
         error_code: None,
         upstream,
-        upstream_model: candidate.upstream_model.clone(),
+        upstream_model,
         attempts: tried.made,
         answer_id: None,
         first_byte_at: Some(pipeline.clock.now()),
@@ -340,7 +424,7 @@ async fn finish(
     let whole = match answer {
         Answered::Stream(opening) => {
             let content_type = stream_content_type(call.head.framing);
-            let relay = Relay::new(pipeline.clone(), call, candidate.gate.clone(), *opening, ending);
+            let relay = Relay::new(pipeline.clone(), call, gate, *opening, ending);
             return Ok(Outgoing::Stream { facts, content_type, relay });
         }
         Answered::Whole(whole) => whole,
@@ -351,5 +435,8 @@ async fn finish(
     facts.cost_micros = Some(metered.cost_micros);
     let kept = call.idempotency.is_some().then(|| Kept { content_type: &content_type, body: Some(body.clone()) });
     settlement::capture(pipeline, call, metered, ending, kept).await.map_err(CallError::NotDurable)?;
+    if let (Some(keeping), Some(raw)) = (keeping, raw) {
+        keeping.keep(pipeline, raw);
+    }
     Ok(Outgoing::Whole { facts, status: 200, content_type: content_type.into_owned(), body })
 }

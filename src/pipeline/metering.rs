@@ -21,6 +21,12 @@ impl Metered {
     }
 }
 
+/// So many percent of an amount, rounded up.
+fn part(micros: Micros, percent: u32) -> Micros {
+    let exact = i128::from(micros) * i128::from(percent);
+    Micros::try_from(exact.div_euclid(100) + i128::from(exact.rem_euclid(100) > 0)).unwrap_or(Micros::MAX)
+}
+
 /// `reported` is the upstream's word (explicit zeros count); `produced` is asked for our own count only without it.
 pub fn meter(call: &Admitted, reported: Option<Quantities>, produced: impl FnOnce() -> u64) -> Metered {
     let estimated = reported.is_none();
@@ -32,5 +38,5 @@ pub fn meter(call: &Admitted, reported: Option<Quantities>, produced: impl FnOnc
         tracing::error!(usage.id = %call.id, model = %call.model.id, "reported usage is too large to be priced; charged the hold");
         call.held.amount()
     });
-    Metered { quantities, cost_micros, estimated }
+    Metered { quantities, cost_micros: part(cost_micros, call.charged_percent), estimated }
 }

@@ -7,6 +7,7 @@
 //! Absent on purpose: HTTP in (see `http::api`), state that outlives a call (see `actors`).
 
 mod admission;
+mod cache;
 mod drain;
 mod exchange;
 mod metering;
@@ -20,6 +21,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tracing::Instrument;
 
+pub use cache::{CachePolicy, CacheWish};
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
 
@@ -34,7 +36,7 @@ use crate::{
     clock::Clock,
     dialect::CallHead,
     domain::{Micros, Timestamp, refusal::Refusal},
-    store::Db,
+    store::{Db, seal::Sealer},
     telemetry::metrics::Metrics,
     upstream::{Connector, Failure},
 };
@@ -45,8 +47,10 @@ pub struct Pipeline {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub connector: Connector,
-    /// For replays of earlier answers only.
+    /// For earlier answers only: replays and the cache.
     pub db: Db,
+    /// For answers that are kept.
+    pub sealer: Sealer,
     pub clock: Clock,
     pub metrics: Metrics,
     pub drain: Drain,
@@ -68,6 +72,7 @@ pub struct Policy {
     pub idempotency_ttl: Duration,
     /// Longest answer that is kept for replays.
     pub idempotency_bytes_max: usize,
+    pub cache: CachePolicy,
     /// Whether spans are exported; without it calls make none.
     pub traced: bool,
 }
@@ -82,6 +87,7 @@ pub struct Incoming {
     /// What the caller sees as `x-request-id`: its own, or ours.
     pub request_id: String,
     pub idempotency_key: Option<String>,
+    pub cache: CacheWish,
     pub arrived_at: Timestamp,
 }
 
@@ -104,6 +110,8 @@ pub struct Facts {
     pub answered_by: Option<Arc<str>>,
     /// The day from which the model's vendor may switch it off.
     pub deprecated_at: Option<Arc<str>>,
+    /// Whether the answer came from the cache, where it was looked for.
+    pub cached: Option<bool>,
     /// Fields that were not carried to the upstream.
     pub dropped: Vec<String>,
     /// True when this is the stored answer to an earlier call with the same Idempotency-Key.
@@ -119,6 +127,7 @@ impl Facts {
             rate,
             answered_by: None,
             deprecated_at: None,
+            cached: None,
             dropped: Vec::new(),
             replayed: false,
         }

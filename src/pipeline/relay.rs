@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Pipeline,
     admission::{Admitted, elapsed},
+    cache::Keeping,
     metering::{self, Metered},
     settlement::{self, Ending, Kept},
 };
@@ -42,7 +43,8 @@ pub struct Opening {
     ended: bool,
     /// The stream failed in the same read that brought its first content.
     failed: Option<String>,
-    place: Place,
+    place: Option<Place>,
+    keeping: Option<RawKept>,
     started_at: Timestamp,
 }
 
@@ -52,21 +54,27 @@ impl Opening {
         pipeline: &Pipeline,
         meter: Box<dyn Meter>,
         answer: Answer,
-        place: Place,
+        place: Option<Place>,
+        keeping: Option<Keeping>,
         started_at: Timestamp,
     ) -> Result<Self, Failure> {
         let is_stream = answer.content_type.as_deref().is_none_or(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream"));
         if !is_stream {
             return Err(Failure::Garbage("the upstream did not answer with an event stream".to_owned()));
         }
-        let mut reader = Reader { decoder: Decoder::new(EVENT_BYTES_MAX), meter };
+        let mut reader = Reader {
+            decoder: Decoder::new(EVENT_BYTES_MAX),
+            meter,
+            raw: keeping.map(|keeping| RawKept { keeping, bytes: BytesMut::new() }),
+        };
+        let raw_max = pipeline.policy.cache.answer_bytes_max;
         let mut body = answer.body;
         let mut ready = BytesMut::new();
         let mut ended = false;
         let mut failed = None;
         while !ended && !reader.meter.has_content() {
             match body.next().await {
-                Some(chunk) => reader.decoder.push(chunk?),
+                Some(chunk) => reader.push(chunk?, raw_max),
                 None => {
                     reader.finish_input();
                     let (bytes, pass) = reader.pass();
@@ -96,7 +104,8 @@ impl Opening {
             }
         }
         pipeline.metrics.stage(Stage::UpstreamFirstByte, elapsed(started_at, pipeline.clock.now()));
-        Ok(Self { body, decoder: reader.decoder, meter: reader.meter, ready: ready.freeze(), ended, failed, place, started_at })
+        let Reader { decoder, meter, raw } = reader;
+        Ok(Self { body, decoder, meter, ready: ready.freeze(), ended, failed, place, keeping: raw, started_at })
     }
 }
 
@@ -104,6 +113,14 @@ impl Opening {
 struct Reader {
     decoder: Decoder,
     meter: Box<dyn Meter>,
+    /// What the upstream sent, where it is to be kept.
+    raw: Option<RawKept>,
+}
+
+/// A stream that is kept for the same request once it has ended well.
+struct RawKept {
+    keeping: Keeping,
+    bytes: BytesMut,
 }
 
 enum Pass {
@@ -115,6 +132,18 @@ enum Pass {
 }
 
 impl Reader {
+    /// Takes what the upstream sent. A stream that grows too large is not kept.
+    fn push(&mut self, chunk: Bytes, raw_bytes_max: usize) {
+        if let Some(raw) = &mut self.raw {
+            if raw.bytes.len() + chunk.len() <= raw_bytes_max {
+                raw.bytes.extend_from_slice(&chunk);
+            } else {
+                self.raw = None;
+            }
+        }
+        self.decoder.push(chunk);
+    }
+
     /// Takes every event that is complete; answers with the bytes to forward.
     fn pass(&mut self) -> (Bytes, Pass) {
         let mut first: Option<Bytes> = None;
@@ -166,13 +195,13 @@ impl Reader {
 struct Running {
     pipeline: Rc<Pipeline>,
     call: Box<Admitted>,
-    gate: Arc<Gate>,
+    gate: Option<Arc<Gate>>,
     body: Body,
     reader: Reader,
     ending: Ending,
     /// What was sent so far, for duplicates; `None` without Idempotency-Key or when it grew too large.
     transcript: Option<BytesMut>,
-    _place: Place,
+    _place: Option<Place>,
     started_at: Timestamp,
 }
 
@@ -199,16 +228,16 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(pipeline: Rc<Pipeline>, call: Box<Admitted>, gate: Arc<Gate>, opening: Opening, ending: Ending) -> Self {
+    pub(super) fn new(pipeline: Rc<Pipeline>, call: Box<Admitted>, gate: Option<Arc<Gate>>, opening: Opening, ending: Ending) -> Self {
         let cut = Box::pin(pipeline.drain.is_cut());
         let transcript = call.idempotency.is_some().then(BytesMut::new);
-        let Opening { body, decoder, meter, ready, ended, failed, place, started_at } = opening;
+        let Opening { body, decoder, meter, ready, ended, failed, place, keeping, started_at } = opening;
         let then = match failed {
             Some(message) => interrupted(format!("the upstream broke off: {message}"), "upstream_error"),
             None if ended => State::Settling,
             None => State::Relaying,
         };
-        let reader = Reader { decoder, meter };
+        let reader = Reader { decoder, meter, raw: keeping };
         let running = Running { pipeline, call, gate, body, reader, ending, transcript, _place: place, started_at };
         Self { running: Some(Box::new((running, State::Opened { ready, then: Box::new(then) }))), cut }
     }
@@ -283,7 +312,7 @@ impl Running {
     fn relay(&mut self, chunk: Option<Result<Bytes, Failure>>) -> (Bytes, Option<State>) {
         let ended = match chunk {
             Some(Ok(chunk)) => {
-                self.reader.decoder.push(chunk);
+                self.reader.push(chunk, self.pipeline.policy.cache.answer_bytes_max);
                 false
             }
             Some(Err(failure)) => {
@@ -328,8 +357,8 @@ impl Running {
             Some((message, outcome, code)) => {
                 self.ending.outcome = *outcome;
                 self.ending.error_code = Some(code);
-                if *outcome == Outcome::UpstreamInterrupted {
-                    self.gate.failed();
+                if let Some(gate) = self.gate.as_ref().filter(|_| *outcome == Outcome::UpstreamInterrupted) {
+                    gate.failed();
                 }
                 self.reader.meter.failure(&failure_body(message, code, &request_id))
             }
@@ -337,9 +366,16 @@ impl Running {
         // Made before the meter goes; sent only if the charge cannot be made durable.
         let withheld = "the ledger could not be written; nothing was charged";
         let withheld = self.reader.meter.failure(&failure_body(withheld, "overloaded", &request_id));
+        let raw = self.reader.raw.take().filter(|_| failure.is_none());
+        let pipeline = self.pipeline.clone();
         let durable = self.settle(metered, Some(last.clone())).await;
         match durable {
-            Ok(()) => last,
+            Ok(()) => {
+                if let Some(RawKept { keeping, bytes }) = raw {
+                    keeping.keep(&pipeline, bytes.freeze());
+                }
+                last
+            }
             Err(error) => {
                 tracing::error!(error = %error, "a stream ended without its end mark because its charge could not be made durable");
                 withheld

@@ -2,11 +2,13 @@
 
 use std::{rc::Rc, time::Duration};
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use super::{CallError, Facts, Outgoing, Pipeline};
 use crate::{
     actors::account::{IdempotencyClaim, OTHER_REQUEST, RateState},
+    dialect::CallHead,
     domain::refusal::Refusal,
     store::{self, StoreError, idempotency::IdempotencyRecord},
 };
@@ -14,6 +16,21 @@ use crate::{
 const BARRIER_DEADLINE: Duration = Duration::from_secs(10);
 const NOT_KEPT: &str =
     "a call with this Idempotency-Key was answered and charged, but its answer is too large to be kept; use a new key to call again";
+
+/// SHA-256 of what makes two requests the same: route, path, body. As hex.
+pub fn request_hash(head: &CallHead, body: &[u8]) -> String {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(head.endpoint.path().as_bytes());
+    let framing = format!("{:?}{:?}", head.framing, head.streamed);
+    for part in [head.model.as_deref(), head.content_type.as_deref(), head.version.as_deref(), Some(framing.as_str())].into_iter().flatten()
+    {
+        hash.update(b"\n");
+        hash.update(part.as_bytes());
+    }
+    hash.update(b"\n");
+    hash.update(body);
+    hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// The answer to a call of an earlier time, if there was one.
 pub async fn earlier(pipeline: &Rc<Pipeline>, account_id: &str, claim: &IdempotencyClaim) -> Result<Option<Outgoing>, CallError> {

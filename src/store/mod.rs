@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod cache;
 pub mod catalog;
 mod error;
 pub mod idempotency;

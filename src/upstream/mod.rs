@@ -86,14 +86,6 @@ impl Failure {
         }
     }
 
-    /// How long the upstream wants to be left alone.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after_ms, .. } => retry_after_ms.map(Duration::from_millis),
-            _ => None,
-        }
-    }
-
     /// Whether another upstream may do better: also when this one refuses us or does not know the model.
     pub fn may_fail_over(&self) -> bool {
         self.is_retryable() || matches!(self, Self::Refused { status: 300..=399 | 401..=404, .. })

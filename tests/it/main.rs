@@ -15,6 +15,7 @@
 mod admin;
 mod architecture;
 mod bad_input;
+mod cache;
 mod caller;
 mod charging;
 mod chat;

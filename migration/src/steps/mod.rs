@@ -1,6 +1,7 @@
 //! The steps, oldest first. One file a subject.
 
 mod accounts;
+mod cache;
 mod catalog;
 mod catalog_facts;
 mod ledger;
@@ -9,4 +10,4 @@ mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, routing::STEP];
+pub const ALL: &[Step] = &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, routing::STEP, cache::STEP];

@@ -10,7 +10,7 @@ use crate::{
     },
     domain::{
         Micros, Timestamp,
-        api_key::{ApiKey, Digest, Scope},
+        api_key::{ApiKey, Digest, KeyOptions, Scope},
         purse::Allocation,
         quota::Limits,
         refusal::Refusal,
@@ -63,6 +63,7 @@ pub struct IdempotencyClaim {
 pub struct Admission {
     pub account_id: Arc<str>,
     pub key_id: Arc<str>,
+    pub options: KeyOptions,
     pub held: HeldCredits,
     pub rate: RateState,
 }

@@ -186,7 +186,7 @@ impl Account {
         };
         let account_rate = limiters.rate_state(RateState::default(), now);
         let rate = key.limiters.rate_state(account_rate, now);
-        let key_id: Arc<str> = key.id.clone();
+        let (key_id, options): (Arc<str>, _) = (key.id.clone(), key.record.options);
         let number = self.next_number;
         self.next_number += 1;
         let lease = self.credits.lease_of(&allocations);
@@ -217,7 +217,7 @@ impl Account {
             },
         );
         self.journal_holds_later(ctx);
-        let admission = Admission { account_id: self.account_id.clone(), key_id, held: HeldCredits::new(hold), rate };
+        let admission = Admission { account_id: self.account_id.clone(), key_id, options, held: HeldCredits::new(hold), rate };
         // An asker that is gone drops the admission, which returns what it holds.
         drop(reply.send(Ok(admission)));
     }

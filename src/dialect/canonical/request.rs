@@ -38,6 +38,8 @@ pub struct Request {
     pub metadata: Option<Json>,
     pub cache_key: Option<String>,
     pub service_tier: Option<String>,
+    /// The caller knows one function call per answer and no ids of calls (OpenAI chat before it had tools).
+    pub legacy_functions: bool,
     /// Fields that were there and that no other dialect can express.
     pub unmodelled: Vec<Unmodelled>,
 }
@@ -250,6 +252,39 @@ pub struct Needs {
     pub audio_input: bool,
     pub tools: bool,
     pub json_schema: bool,
+}
+
+impl Effort {
+    /// OpenAI's words; `max` is beyond them.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Self::None,
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" => Self::ExtraHigh,
+            "max" => Self::Max,
+            _ => return None,
+        })
+    }
+
+    /// The effort that a budget of tokens stands for.
+    pub fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0 => Self::None,
+            1..=2_048 => Self::Low,
+            2_049..=8_192 => Self::Medium,
+            _ => Self::High,
+        }
+    }
+}
+
+impl Reasoning {
+    /// How much to think, as a word.
+    pub fn as_effort(&self) -> Option<Effort> {
+        self.budget_tokens.map(Effort::of_budget).or(self.effort)
+    }
 }
 
 impl Block {

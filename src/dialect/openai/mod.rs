@@ -5,8 +5,10 @@
 //! `stream_options.include_usage` and the cost.
 
 pub mod answer;
+pub mod chat;
 pub mod errors;
 mod input;
+mod media;
 mod produced;
 pub mod request;
 pub mod stream;

@@ -1,18 +1,14 @@
 //! A call's body, checked and peeked at, and the body that is forwarded for it.
 
+mod forward;
+
 use std::{borrow::Cow, ops::Range};
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::input::{Message, Messages, Prompt};
-use crate::dialect::{
-    Endpoint, Invalid,
-    canonical::Needs,
-    json::{self, Edit},
-    tokens,
-};
+use crate::dialect::{Endpoint, Invalid, canonical::Needs, json, tokens};
 
 /// Arrays and objects inside each other; the upstream's parser should not be the first to find out.
 const NESTING_MAX: usize = 128;
@@ -222,39 +218,6 @@ impl<'a> Request<'a> {
     pub fn metadata(&self) -> Option<&'a str> {
         self.metadata
     }
-
-    /// The body for the upstream: the caller's bytes with its name of the model, and with the usage chunk asked for when streamed.
-    /// `body` must be the bytes this was parsed from; they are shared when nothing differs.
-    pub fn forward_body(&self, body: &Bytes, upstream_model: &str) -> Bytes {
-        debug_assert_eq!(body.len(), self.splices.body_bytes);
-        let mut edits = Vec::with_capacity(2);
-        if self.model != upstream_model {
-            edits.push(Edit { at: self.splices.model.clone(), with: json::quoted(upstream_model) });
-        }
-        if self.streamed && !self.include_usage {
-            edits.push(self.ask_for_usage(body));
-        }
-        if edits.is_empty() {
-            return body.clone();
-        }
-        edits.sort_unstable_by_key(|edit| edit.at.start);
-        json::splice(body, &edits)
-    }
-
-    fn ask_for_usage(&self, body: &[u8]) -> Edit {
-        let Splices { object_start, stream_options, include_usage, .. } = &self.splices;
-        match (stream_options, include_usage) {
-            (_, Some(value)) => Edit { at: value.clone(), with: "true".to_owned() },
-            (Some(options), None) if body[options.start] == b'{' => {
-                let inside = options.start + 1;
-                let empty = body[inside..options.end - 1].trim_ascii().is_empty();
-                Edit { at: inside..inside, with: if empty { r#""include_usage":true"# } else { r#""include_usage":true,"# }.to_owned() }
-            }
-            (Some(null), None) => Edit { at: null.clone(), with: r#"{"include_usage":true}"#.to_owned() },
-            // A comma may follow: the object has a model.
-            (None, None) => Edit { at: *object_start..*object_start, with: r#""stream_options":{"include_usage":true},"#.to_owned() },
-        }
-    }
 }
 
 /// The `type` of an object.
@@ -341,7 +304,7 @@ fn bad_json(error: &serde_json::Error) -> Invalid {
 }
 
 /// The parser's words, bounded, without its position: inside one field that would mislead, as it does not count from the body's start.
-fn without_position(error: &serde_json::Error) -> String {
+pub(super) fn without_position(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let text = message.rsplit_once(" at line ").map_or(&*message, |(text, _)| text);
     text.chars().take(PROBLEM_CHARACTERS_MAX).collect()

@@ -1,18 +1,11 @@
 //! The `usage` object: read into disjoint quantities, and written with what the call cost.
 
-use std::fmt;
+use serde::Deserialize;
 
 use crate::{
-    dialect::{Charge, Endpoint, cost, json},
+    dialect::{Charge, Endpoint, cost, counts::Count, json},
     domain::pricing::Quantities,
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Visitor},
-};
-
-/// Counts beyond this are nonsense, and would overflow prices.
-const TOKENS_MAX: u64 = 1_000_000_000_000;
 
 #[derive(Deserialize)]
 struct Wire {
@@ -28,52 +21,43 @@ struct Wire {
     completion_tokens_details: Option<CompletionDetails>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<Count>,
     #[serde(default)]
     cache_write_tokens: Option<Count>,
+    #[serde(default)]
+    audio_tokens: Option<Count>,
+    #[serde(default)]
+    image_tokens: Option<Count>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct CompletionDetails {
     #[serde(default)]
     reasoning_tokens: Option<Count>,
+    #[serde(default)]
+    audio_tokens: Option<Count>,
+    #[serde(default)]
+    image_tokens: Option<Count>,
 }
 
-/// A whole number, also when written `12.0`.
-#[derive(Clone, Copy)]
-struct Count(u64);
+/// What is left of a total when its parts are taken out.
+struct Rest(u64);
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor).map(Self)
-    }
-}
-
-struct CountVisitor;
-
-impl Visitor<'_> for CountVisitor {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count of tokens")
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<u64, E> {
-        if count <= TOKENS_MAX { Ok(count) } else { Err(E::custom("absurd count")) }
-    }
-
-    fn visit_f64<E: Error>(self, count: f64) -> Result<u64, E> {
-        if count.fract() == 0.0 && (0.0..=1e12).contains(&count) { Ok(count as u64) } else { Err(E::custom("not a count")) }
+impl Rest {
+    fn take(&mut self, part: Option<Count>) -> u64 {
+        let part = part.map_or(0, |part| part.0.min(self.0));
+        self.0 -= part;
+        part
     }
 }
 
 /// Quantities of a usage object; `None` when it does not say (then count ourselves). A zero that is written is a zero.
 ///
-/// OpenAI counts cached and cache-write tokens inside `prompt_tokens` and reasoning tokens inside `completion_tokens`; here every
-/// token is in one bucket. Some vendors leave reasoning outside of `completion_tokens`, which shows in the total.
+/// OpenAI counts cached, cache-write, audio and image tokens inside `prompt_tokens`, and reasoning, audio and image tokens inside
+/// `completion_tokens`; here every token is in one bucket. Some vendors leave reasoning outside of `completion_tokens`, which shows in the total.
 pub(super) fn read(raw: &str) -> Option<Quantities> {
     if !json::is_object(raw) {
         return None;
@@ -88,18 +72,25 @@ pub(super) fn read(raw: &str) -> Option<Quantities> {
         (None, Some(_), None) => 0,
         (None, None, None) => return None,
     };
-    let (cached, written) =
-        wire.prompt_tokens_details.map_or((None, None), |details| (count(details.cached_tokens), count(details.cache_write_tokens)));
-    let cached = cached.unwrap_or(0).min(prompt);
-    let written = written.unwrap_or(0).min(prompt - cached);
-    let reasoning = wire.completion_tokens_details.and_then(|details| count(details.reasoning_tokens)).unwrap_or(0);
+    let details = wire.prompt_tokens_details.unwrap_or_default();
+    let mut input = Rest(prompt);
+    let (cached, written) = (input.take(details.cached_tokens), input.take(details.cache_write_tokens));
+    let (audio_input, image_input) = (input.take(details.audio_tokens), input.take(details.image_tokens));
+    let details = wire.completion_tokens_details.unwrap_or_default();
+    let reasoning = count(details.reasoning_tokens).unwrap_or(0);
     let outside = reasoning > completion_known || total == Some(prompt + completion_known + reasoning);
+    let mut output = Rest(if outside { completion_known } else { completion_known - reasoning });
+    let (audio_output, image_output) = (output.take(details.audio_tokens), output.take(details.image_tokens));
     Some(Quantities {
-        input_tokens: prompt - cached - written,
+        input_tokens: input.0,
         cached_input_tokens: cached,
         cache_write_tokens: written,
-        output_tokens: if outside { completion_known } else { completion_known - reasoning },
+        audio_input_tokens: audio_input,
+        image_input_tokens: image_input,
+        output_tokens: output.0,
         reasoning_tokens: reasoning,
+        audio_output_tokens: audio_output,
+        image_output_tokens: image_output,
         ..Quantities::default()
     })
 }
@@ -112,10 +103,26 @@ pub(super) fn with_cost(reported: Option<&str>, endpoint: Endpoint, charge: &Cha
     spliced.or_else(|| cost::with_cost(&made(endpoint, &charge.quantities), cost::SNAKE_CASE, charge.cost_micros)).unwrap_or_default()
 }
 
+/// The usage object of a chat answer that was translated, with all its details.
+pub(super) fn written(charge: &Charge) -> String {
+    let used = &charge.quantities;
+    let totals = made(Endpoint::ChatCompletions, used);
+    let details = format!(
+        r#","prompt_tokens_details":{{"cached_tokens":{},"cache_write_tokens":{},"audio_tokens":{},"image_tokens":{}}},"completion_tokens_details":{{"reasoning_tokens":{},"audio_tokens":{},"image_tokens":{},"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#,
+        used.cached_input_tokens,
+        used.cache_write_tokens.saturating_add(used.cache_write_1h_tokens),
+        used.audio_input_tokens,
+        used.image_input_tokens,
+        used.reasoning_tokens,
+        used.audio_output_tokens,
+        used.image_output_tokens,
+    );
+    let usage = totals.trim_end_matches('}').to_owned() + &details;
+    cost::with_cost(&usage, cost::SNAKE_CASE, charge.cost_micros).unwrap_or(usage)
+}
+
 fn made(endpoint: Endpoint, quantities: &Quantities) -> String {
-    let prompt = quantities.input_tokens + quantities.cached_input_tokens + quantities.cache_write_tokens;
-    let completion = quantities.output_tokens + quantities.reasoning_tokens;
-    let total = prompt + completion;
+    let (prompt, completion, total) = (quantities.all_input_tokens(), quantities.all_output_tokens(), quantities.tokens());
     match endpoint {
         Endpoint::Embeddings => format!(r#"{{"prompt_tokens":{prompt},"total_tokens":{total}}}"#),
         _ => format!(r#"{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{total}}}"#),
@@ -127,6 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dialect::counts::TOKENS_MAX;
 
     #[test]
     fn buckets_are_disjoint() {

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         Micros,
         account::AccountStatus,
-        api_key::{Budget, Scope},
+        api_key::{Budget, KeyOptions, Scope},
         catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts},
         ledger::{Book, Category, TransferKind},
         pricing::Price,
@@ -76,6 +76,7 @@ pub struct ApiKeyView {
     pub budget: Option<Budget>,
     /// Null allows all.
     pub ip_allow: Option<Vec<String>>,
+    pub options: KeyOptions,
     pub expires_at: Option<Moment>,
     pub revoked_at: Option<Moment>,
     /// The key this one replaced.
@@ -98,6 +99,7 @@ impl From<ApiKey> for ApiKeyView {
             limits: key.limits,
             budget: key.budget,
             ip_allow: key.ip_allow.map(|networks| networks.iter().map(ToString::to_string).collect()),
+            options: key.options,
             expires_at: key.expires_at.map(Moment),
             revoked_at: key.revoked_at.map(Moment),
             rotated_from: key.rotated_from,

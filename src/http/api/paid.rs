@@ -48,7 +48,16 @@ pub async fn paid(
         let body = body::read(&request, payload, **limits).await?;
         let ids = request_id::of(&request);
         let head = CallHead { drop_unsupported: headers::flag(request.headers(), "x-pixgate-drop-unsupported"), ..head };
-        let incoming = Incoming { head, body, presented, id: ids.own, request_id: ids.shown, idempotency_key, arrived_at };
+        let incoming = Incoming {
+            head,
+            body,
+            presented,
+            id: ids.own,
+            request_id: ids.shown,
+            idempotency_key,
+            cache: headers::cache_wish(request.headers())?,
+            arrived_at,
+        };
         Ok(pipeline::run(&pipeline, incoming).await?)
     };
     match answer.await {

@@ -9,7 +9,7 @@ use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterab
 use super::*;
 use crate::{
     domain::{
-        api_key::{ApiKey, Budget, BudgetPeriod, Scope},
+        api_key::{ApiKey, Budget, BudgetPeriod, KeyOptions, Scope},
         catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream},
         pricing::{Price, Unit},
         route::Routing,
@@ -153,6 +153,7 @@ async fn entities_match_the_migration() {
                 limits: json,
                 budget: json.to_owned(),
                 ip_allow: json.to_owned(),
+                options: "{}",
                 expires_at: 1,
                 revoked_at: 2,
                 rotated_from: "o".to_owned(),
@@ -209,6 +210,20 @@ async fn entities_match_the_migration() {
             db,
             "audit_entries",
             row!(audit_entries { id: "e", actor: "a", action: "x", subject: "s", details: json, created_at: 1 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "cached_answers",
+            row!(cached_answers {
+                account_id: "a",
+                request_hash: "h",
+                endpoint: "e",
+                upstream_model: "m",
+                sealed_body: vec![0, 1],
+                created_at: 1,
+                expires_at: 2
+            }),
         )
         .await;
         assert_matches(
@@ -329,6 +344,7 @@ async fn keys_are_kept_whole_and_belong_to_one_account() {
             limits: Limits { tpm: Some(9), ..Limits::default() },
             budget: Some(Budget { micros: 5, period: BudgetPeriod::Month }),
             ip_allow: Some(vec!["10.0.0.0/8".parse().unwrap()]),
+            options: KeyOptions { cache_ttl_seconds: Some(60), drop_unsupported: true },
             expires_at: Some(NOW),
             revoked_at: None,
             rotated_from: None,

@@ -1,4 +1,7 @@
+use bytes::Bytes;
+
 use super::*;
+use crate::dialect::format::{Aim, Quirks, Written};
 
 fn chat(fields: &str) -> String {
     format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hello world"}}]{fields}}}"#)
@@ -8,10 +11,18 @@ fn parse(body: &str) -> Result<Request<'_>, Invalid> {
     Request::parse(Endpoint::ChatCompletions, body.as_bytes())
 }
 
+fn aim(model: &str) -> Aim<'_> {
+    Aim { model, max_output_tokens: 4_096, quirks: Quirks::default(), drop_unsupported: false }
+}
+
 fn forward(body: &str, model: &str) -> String {
+    fitted(body, model, Quirks::default()).0
+}
+
+fn fitted(body: &str, model: &str, quirks: Quirks) -> (String, Vec<String>) {
     let bytes = Bytes::copy_from_slice(body.as_bytes());
-    let forwarded = parse(body).expect("valid").forward_body(&bytes, model);
-    String::from_utf8(forwarded.to_vec()).expect("UTF-8")
+    let Written { body, dropped, .. } = parse(body).expect("valid").forward(&bytes, &Aim { quirks, ..aim(model) });
+    (String::from_utf8(body.to_vec()).expect("UTF-8"), dropped)
 }
 
 #[test]
@@ -155,7 +166,7 @@ fn the_last_user_message_is_found() {
 fn an_unchanged_body_is_shared() {
     let body = Bytes::from(chat(r#","stream":true,"stream_options":{"include_usage":true}"#));
     let request = Request::parse(Endpoint::ChatCompletions, &body).expect("valid");
-    assert_eq!(request.forward_body(&body, "m").as_ptr(), body.as_ptr());
+    assert_eq!(request.forward(&body, &aim("m")).body.as_ptr(), body.as_ptr());
 }
 
 #[test]
@@ -187,5 +198,5 @@ fn embeddings_do_not_stream() {
     let body = Bytes::from_static(br#"{"model":"m","input":"a","stream":true,"encoding_format":"base64"}"#);
     let request = Request::parse(Endpoint::Embeddings, &body).expect("valid");
     assert!(!request.streamed);
-    assert_eq!(request.forward_body(&body, "m"), body);
+    assert_eq!(request.forward(&body, &aim("m")).body, body);
 }
