@@ -118,6 +118,11 @@ impl Endpoint {
         matches!(self, Self::ChatCompletions | Self::Responses | Self::Messages | Self::GenerateContent | Self::Converse)
     }
 
+    /// Whether this is an embedding call, which can be translated into every other embedding format.
+    pub fn is_embedding(self) -> bool {
+        matches!(self, Self::Embeddings | Self::EmbedContent | Self::BatchEmbedContents)
+    }
+
     /// Whether models of this kind can be called here. Chat models also take plain prompts.
     pub fn kind_allows(self, kind: ModelKind) -> bool {
         match self {

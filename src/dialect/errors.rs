@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Dialect, openai};
+use super::{Dialect, anthropic, gemini, openai};
 
 const MESSAGE_CHARACTERS_MAX: usize = 500;
 
@@ -28,7 +28,9 @@ pub struct ErrorBody<'a> {
 /// The body of an error in the caller's dialect.
 pub fn error_body(dialect: Dialect, error: &ErrorBody<'_>) -> Bytes {
     match dialect {
-        Dialect::OpenAi | Dialect::Converse | Dialect::Cohere | Dialect::Anthropic | Dialect::Gemini => openai::errors::body(error),
+        Dialect::Anthropic => anthropic::errors::body(error),
+        Dialect::Gemini => gemini::errors::body(error),
+        Dialect::OpenAi | Dialect::Converse | Dialect::Cohere => openai::errors::body(error),
     }
 }
 

@@ -77,6 +77,8 @@ pub struct CallHead {
     pub betas: Option<String>,
     /// Leave out what the upstream cannot express instead of refusing the call.
     pub drop_unsupported: bool,
+    /// Only the input is to be counted: what only an answer needs may be missing.
+    pub counts_only: bool,
 }
 
 impl CallHead {
@@ -90,6 +92,7 @@ impl CallHead {
             version: None,
             betas: None,
             drop_unsupported: false,
+            counts_only: false,
         }
     }
 }

@@ -2,12 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::{CallHead, Endpoint, Invalid, canonical::Needs, openai, plan};
+use super::{
+    CallHead, Endpoint, Invalid,
+    canonical::{self, Needs},
+    embeddings, openai, plan,
+};
 
 /// A call, read and checked; borrows from its body where it can.
 pub enum Inbound<'a> {
     OpenAi(Box<openai::Request<'a>>),
-    Chat(Box<super::canonical::Request>),
+    Chat(Box<canonical::Request>),
+    Embeddings(Box<canonical::Embeddings>),
 }
 
 impl<'a> Inbound<'a> {
@@ -17,6 +22,7 @@ impl<'a> Inbound<'a> {
             Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
                 Ok(Self::OpenAi(Box::new(openai::Request::parse(head.endpoint, body)?)))
             }
+            endpoint if endpoint.is_embedding() => Ok(Self::Embeddings(Box::new(embeddings::read(head, body)?))),
             endpoint => match plan::caller_format(endpoint) {
                 Some(format) => Ok(Self::Chat(Box::new(format.read_request(head, body)?))),
                 None => Err(Invalid::body(format!("{} cannot be called here", endpoint.path()))),
@@ -29,6 +35,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => Cow::Borrowed(&request.model),
             Self::Chat(request) => Cow::Borrowed(&request.model),
+            Self::Embeddings(request) => Cow::Borrowed(&request.model),
         }
     }
 
@@ -36,6 +43,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.streamed,
             Self::Chat(request) => request.streamed,
+            Self::Embeddings(_) => false,
         }
     }
 
@@ -44,6 +52,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.include_usage,
             Self::Chat(request) => request.include_usage,
+            Self::Embeddings(_) => false,
         }
     }
 
@@ -52,6 +61,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.max_output_tokens,
             Self::Chat(request) => request.sampling.max_output_tokens,
+            Self::Embeddings(_) => None,
         }
     }
 
@@ -64,6 +74,7 @@ impl<'a> Inbound<'a> {
                 _ => request.n,
             },
             Self::Chat(request) => request.sampling.n.unwrap_or(1).max(1),
+            Self::Embeddings(_) => 0,
         }
     }
 
@@ -72,6 +83,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.text_bytes(),
             Self::Chat(request) => request.text_bytes(),
+            Self::Embeddings(request) => request.text_bytes(),
         }
     }
 
@@ -80,6 +92,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.input_tokens(),
             Self::Chat(request) => request.input_tokens(),
+            Self::Embeddings(request) => request.input_tokens(),
         }
     }
 
@@ -88,6 +101,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.needs(),
             Self::Chat(request) => request.needs(),
+            Self::Embeddings(_) => Needs::default(),
         }
     }
 }

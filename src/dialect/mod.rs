@@ -6,14 +6,18 @@
 //!
 //! Absent on purpose: HTTP (status codes live in `http::error`, sending in `upstream`), clocks and prices.
 
+pub mod anthropic;
 pub mod canonical;
 mod cost;
 mod counts;
+mod embeddings;
 mod endpoint;
 pub mod errors;
 pub mod format;
+pub mod gemini;
 mod inbound;
 pub(crate) mod json;
+mod losses;
 pub mod openai;
 pub mod plan;
 pub mod sse;

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{
-    CallHead, Endpoint, Garbage, Invalid, Meter, Whole,
-    canonical::Request,
+    CallHead, Endpoint, Garbage, Invalid, Meter, Whole, anthropic,
+    canonical::{Embeddings, Encoding, Request},
+    embeddings,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
-    openai, translate,
+    gemini, openai, translate,
 };
 use crate::domain::refusal::Refusal;
 
@@ -16,10 +17,15 @@ use crate::domain::refusal::Refusal;
 const CHAT_PREFERENCE: [Endpoint; 5] =
     [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::GenerateContent, Endpoint::Converse, Endpoint::Responses];
 
+/// Embedding formats in that order.
+const EMBEDDING_PREFERENCE: [Endpoint; 2] = [Endpoint::Embeddings, Endpoint::BatchEmbedContents];
+
 /// The chat format of a route of ours.
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::GenerateContent => Some(&gemini::GenerateContent),
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -28,6 +34,8 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::GenerateContent => Some(&gemini::GenerateContent),
+        Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
     }
 }
@@ -56,14 +64,24 @@ pub struct Plan {
     upstream: Endpoint,
     /// The call in canonical form, when it is translated.
     request: Option<Rc<Request>>,
+    /// The same for an embedding call.
+    embeddings: Option<Rc<Embeddings>>,
+    /// How vectors were asked for, when both sides speak OpenAI.
+    encoding: Option<Encoding>,
 }
 
 impl Plan {
     /// The way to an upstream that speaks these formats, if there is one.
     pub fn choose(caller: Endpoint, speaks: &[Endpoint]) -> Option<Self> {
         let same = speaks.contains(&caller).then_some(caller);
-        let translated = || CHAT_PREFERENCE.into_iter().find(|format| caller.is_chat() && speaks.contains(format));
-        Some(Self { caller, upstream: same.or_else(translated)?, request: None })
+        let family: &[Endpoint] = match caller {
+            _ if caller.is_chat() => &CHAT_PREFERENCE,
+            _ if caller.is_embedding() => &EMBEDDING_PREFERENCE,
+            _ => &[],
+        };
+        let translated = || family.iter().copied().find(|format| speaks.contains(format));
+        let upstream = same.or_else(translated)?;
+        Some(Self { caller, upstream, request: None, embeddings: None, encoding: None })
     }
 
     /// What the upstream is asked.
@@ -79,12 +97,23 @@ impl Plan {
     /// The body for the upstream. `body` is the caller's and was read before.
     pub fn write(&mut self, head: &CallHead, body: &Bytes, aim: &Aim<'_>) -> Result<Written, CannotWrite> {
         if self.is_direct() {
+            if self.caller == Endpoint::Embeddings {
+                self.encoding = openai::embeddings::encoding_of(body);
+            }
             return Ok(match self.caller {
                 Endpoint::Completions | Endpoint::Embeddings => openai::Request::parse(self.caller, body)?.forward(body, aim),
+                Endpoint::EmbedContent | Endpoint::BatchEmbedContents => gemini::embeddings::forward(head, body, aim)?,
                 endpoint => format_of(endpoint)?.forward(head, body, aim)?,
             });
         }
-        let request = Rc::new(format_of(self.caller)?.read_request(head, body)?);
+        if self.caller.is_embedding() {
+            let request = Rc::new(embeddings::read(head, body)?);
+            let written = embeddings::write(self.upstream, &request, aim)?;
+            self.embeddings = Some(request);
+            return Ok(written);
+        }
+        let request = format_of(self.caller)?.read_request(head, body)?;
+        let request = Rc::new(Request { caller: Some(self.caller), ..request });
         let written = upstream_format(self.upstream).ok_or_else(|| not_spoken(self.upstream))?.write_request(&request, aim)?;
         self.request = Some(request);
         Ok(written)
@@ -92,9 +121,17 @@ impl Plan {
 
     /// Reads an upstream's whole answer.
     pub fn whole(&self, body: &Bytes, writing: &Writing) -> Result<Box<dyn Whole>, Garbage> {
+        if let Some(request) = &self.embeddings {
+            return embeddings::whole(self.caller, self.upstream, request, body, &writing.model);
+        }
         let Some(request) = &self.request else {
             return match self.caller {
-                Endpoint::Completions | Endpoint::Embeddings => Ok(Box::new(openai::Answer::parse(self.caller, body)?)),
+                Endpoint::Completions => Ok(Box::new(openai::Answer::parse(self.caller, body)?)),
+                Endpoint::Embeddings => {
+                    let converted = self.encoding.map(|encoding| openai::embeddings::as_asked(body, encoding));
+                    Ok(Box::new(openai::Answer::parse(self.caller, converted.as_ref().unwrap_or(body))?))
+                }
+                Endpoint::EmbedContent | Endpoint::BatchEmbedContents => gemini::embeddings::peek(body),
                 endpoint => caller_format(endpoint).ok_or_else(|| unreadable(endpoint))?.peek(body, writing),
             };
         };

@@ -2,14 +2,14 @@
 
 use std::{borrow::Cow, fmt};
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, http::header};
 
 use crate::{
     actors::account::RateState,
     control::ControlError,
     dialect::{Dialect, ErrorBody, errors::error_body},
     domain::refusal::{LimitKind, LimitScope, Refusal},
-    http::headers,
+    http::headers::{self, Audience},
     pipeline::{CallError, Facts, FailureClass},
     upstream::Failure,
 };
@@ -30,6 +30,8 @@ pub struct ApiError {
     pub rate: Option<Box<RateState>>,
     /// What is known of the attempt, when an upstream was called.
     pub facts: Option<Box<Facts>>,
+    /// The methods that the path has, when the request used another.
+    pub allow: Option<&'static str>,
 }
 
 impl ApiError {
@@ -45,6 +47,7 @@ impl ApiError {
             retry: true,
             rate: None,
             facts: None,
+            allow: None,
         }
     }
 
@@ -54,6 +57,12 @@ impl ApiError {
 
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// A method that the path does not have; `methods` are those it has.
+    pub fn method_not_allowed(request: &HttpRequest, methods: &'static str) -> Self {
+        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
+        Self { allow: Some(methods), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message) }
     }
 
     pub fn retry_after(mut self, milliseconds: u64) -> Self {
@@ -99,7 +108,7 @@ impl ApiError {
     }
 
     /// The whole answer in the caller's dialect, with the id of the request it belongs to.
-    pub fn respond(&self, request_id: &str, dialect: Dialect) -> HttpResponse {
+    pub fn respond(&self, request_id: &str, audience: Audience) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CONTENT_TYPE, "application/json"));
         if let Some(milliseconds) = self.retry_after_ms {
@@ -110,12 +119,15 @@ impl ApiError {
             // Official SDKs obey it: asking again changes nothing.
             response.insert_header(("x-should-retry", "false"));
         }
-        let mut response = response.body(error_body(dialect, &self.body(request_id)));
+        if let Some(methods) = self.allow {
+            response.insert_header((header::ALLOW, methods));
+        }
+        let mut response = response.body(error_body(audience.dialect, &self.body(request_id)));
         if let Some(rate) = &self.rate {
-            headers::insert_rate(response.headers_mut(), rate);
+            headers::insert_rate(response.headers_mut(), rate, audience);
         }
         if let Some(facts) = &self.facts {
-            headers::insert_facts(response.headers_mut(), facts);
+            headers::insert_facts(response.headers_mut(), facts, audience);
         }
         response
     }
@@ -134,7 +146,7 @@ impl ResponseError for ApiError {
 
     /// Without a request id; the middleware renders it again with one.
     fn error_response(&self) -> HttpResponse {
-        self.respond("", Dialect::OpenAi)
+        self.respond("", Audience { dialect: Dialect::OpenAi, now: 0 })
     }
 }
 

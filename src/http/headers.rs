@@ -12,10 +12,12 @@ use crate::{
     actors::{account::Credentials, account::RateState, directory::Address, directory::Presented},
     dialect::Dialect,
     domain::{
+        SECOND, Timestamp,
         api_key::{Scope, Shape},
         key_hash::KeyHasher,
         refusal::Refusal,
     },
+    http::views::rfc3339,
     pipeline::{CacheWish, Facts},
 };
 
@@ -24,6 +26,18 @@ const CALLER_ID_MAX: usize = 128;
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// Longest time a call may ask its answer to be kept: 30 days.
 const CACHE_SECONDS_MAX: u32 = 30 * 24 * 3_600;
+
+const GEMINI_VERBS: [&str; 9] = [
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+    "batchGenerateContent",
+    "asyncBatchEmbedContent",
+    "predict",
+    "predictLongRunning",
+];
 
 const NO_KEY: Refusal = Refusal::InvalidKey("no API key was sent; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
 const MALFORMED: Refusal = Refusal::InvalidKey("this is not an API key of this gateway; check it for typos or create a new one");
@@ -121,13 +135,19 @@ pub fn dialect(path: &str, query: &str, headers: &HeaderMap) -> Dialect {
     if !is_below("/v1/models") {
         return Dialect::OpenAi;
     }
-    if headers.contains_key("x-goog-api-key") || query.split('&').any(|pair| pair.starts_with("key=")) || path.contains(':') {
+    if headers.contains_key("x-goog-api-key") || query.split('&').any(|pair| pair.starts_with("key=")) || names_gemini_verb(path) {
         return Dialect::Gemini;
     }
     if headers.contains_key("anthropic-version") || headers.contains_key("x-api-key") {
         return Dialect::Anthropic;
     }
     Dialect::OpenAi
+}
+
+/// Whether a path ends with something that Gemini does with a model (`…:generateContent`). Ids of models may have colons, too.
+fn names_gemini_verb(path: &str) -> bool {
+    let colon = path.rfind(':').map(|at| at + 1).max(path.to_ascii_uppercase().rfind("%3A").map(|at| at + 3));
+    colon.and_then(|verb| path.get(verb..)).is_some_and(|verb| GEMINI_VERBS.contains(&verb))
 }
 
 /// Whether a header says yes.
@@ -175,8 +195,18 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     Ok(Some(text))
 }
 
-/// `x-ratelimit-*`, for the limits that exist.
-pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
+/// Who reads an answer, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Audience {
+    pub dialect: Dialect,
+    pub now: Timestamp,
+}
+
+/// `x-ratelimit-*`, for the limits that exist, and beside them what the clients of a dialect look for.
+pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState, audience: Audience) {
+    if audience.dialect == Dialect::Anthropic {
+        insert_anthropic_rate(headers, rate, audience.now);
+    }
     let mut number = |name: &'static str, value: u64| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
     };
@@ -201,8 +231,29 @@ pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
     }
 }
 
+/// `anthropic-ratelimit-*`, with the moments at which everything is there again.
+fn insert_anthropic_rate(headers: &mut HeaderMap, rate: &RateState, now: Timestamp) {
+    let mut insert = |name: String, value: String| {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    };
+    let kinds = [
+        ("requests", rate.limit_requests, rate.remaining_requests, rate.reset_requests_ms),
+        ("tokens", rate.limit_tokens, rate.remaining_tokens, rate.reset_tokens_ms),
+    ];
+    for (kind, limit, remaining, reset_ms) in kinds {
+        let Some(limit) = limit else { continue };
+        let reset_us = i64::try_from(reset_ms).unwrap_or(i64::MAX).saturating_mul(1_000).saturating_add(now);
+        let reset_seconds = reset_us / SECOND + i64::from(reset_us % SECOND > 0);
+        insert(format!("anthropic-ratelimit-{kind}-limit"), limit.to_string());
+        insert(format!("anthropic-ratelimit-{kind}-remaining"), remaining.to_string());
+        insert(format!("anthropic-ratelimit-{kind}-reset"), rfc3339(reset_seconds.saturating_mul(SECOND)));
+    }
+}
+
 /// What is known of an answer beside its body.
-pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
+pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts, audience: Audience) {
     if let Ok(upstream) = HeaderValue::from_str(&facts.upstream) {
         headers.insert(HeaderName::from_static("x-pixgate-upstream"), upstream);
     }
@@ -226,7 +277,7 @@ pub fn insert_facts(headers: &mut HeaderMap, facts: &Facts) {
     if facts.replayed {
         headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
-    insert_rate(headers, &facts.rate);
+    insert_rate(headers, &facts.rate, audience);
 }
 
 /// A duration as OpenAI writes it in these headers: `1s`, `6m0s`, `20ms`.
@@ -280,6 +331,43 @@ mod tests {
         assert_eq!(ip(&[]), "10.0.0.1");
         assert_eq!(ip(&["10.0.0.1/32"]), "10.0.0.2");
         assert_eq!(ip(&["10.0.0.0/8"]), "203.0.113.7");
+    }
+
+    #[test]
+    fn the_dialect_of_models_follows_the_key_and_the_path() {
+        let of = |path: &str, header: Option<&'static str>| {
+            let request = header.into_iter().fold(TestRequest::default(), |request, header| request.insert_header((header, "x")));
+            dialect(path, "", request.to_http_request().headers())
+        };
+        for (path, header, expected) in [
+            ("/v1/models", None, Dialect::OpenAi),
+            ("/v1/models/llama3:8b", None, Dialect::OpenAi),
+            ("/v1/models/llama3:8b", Some("x-api-key"), Dialect::Anthropic),
+            ("/v1/models/llama3:8b", Some("x-goog-api-key"), Dialect::Gemini),
+            ("/v1/models/llama3:8b:generateContent", None, Dialect::Gemini),
+            ("/v1/models/a%2Fb%3astreamGenerateContent", Some("x-api-key"), Dialect::Gemini),
+            ("/v1/models/a:generate", None, Dialect::OpenAi),
+            ("/v1/models/x", Some("anthropic-version"), Dialect::Anthropic),
+            ("/v1/messages/odd", None, Dialect::Anthropic),
+            ("/v1beta/odd", None, Dialect::Gemini),
+            ("/v1/modelsx", Some("x-api-key"), Dialect::OpenAi),
+        ] {
+            assert_eq!(of(path, header), expected, "{path} {header:?}");
+        }
+        assert_eq!(dialect("/v1/models", "a=b&key=k", TestRequest::default().to_http_request().headers()), Dialect::Gemini);
+    }
+
+    #[test]
+    fn anthropic_resets_are_moments() {
+        let rate = RateState { limit_requests: Some(10), remaining_requests: 9, reset_requests_ms: 1_500, ..RateState::default() };
+        let mut headers = HeaderMap::new();
+        insert_rate(&mut headers, &rate, Audience { dialect: Dialect::Anthropic, now: 1_752_580_800_000_000 });
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(text("anthropic-ratelimit-requests-limit"), Some("10"));
+        assert_eq!(text("anthropic-ratelimit-requests-remaining"), Some("9"));
+        assert_eq!(text("anthropic-ratelimit-requests-reset"), Some("2025-07-15T12:00:02Z"));
+        assert_eq!(text("x-ratelimit-reset-requests"), Some("1.500s"));
+        assert_eq!(text("anthropic-ratelimit-tokens-limit"), None);
     }
 
     #[test]

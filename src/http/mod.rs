@@ -17,17 +17,9 @@ pub mod request_id;
 pub mod site;
 pub mod views;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{ALLOW, HeaderValue},
-    },
-    web,
-};
+use actix_web::{HttpRequest, web};
 
 use self::error::ApiError;
-use crate::dialect::Dialect;
 
 /// Everything but the benches' own routes.
 pub fn configure(routes: &mut web::ServiceConfig) {
@@ -43,11 +35,14 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 /// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
-const METHODS: [(&str, &str); 15] = [
+const METHODS: [(&str, &str); 18] = [
     ("/v1/chat/completions", "POST"),
     ("/v1/completions", "POST"),
     ("/v1/embeddings", "POST"),
+    ("/v1/messages", "POST"),
+    ("/v1/messages/count_tokens", "POST"),
     ("/v1/models", "GET"),
+    ("/v1beta/models", "GET"),
     ("/v1/key", "GET"),
     ("/v1/credits", "GET"),
     ("/v1/usage", "GET"),
@@ -62,18 +57,9 @@ const METHODS: [(&str, &str); 15] = [
 ];
 
 /// The answer to a path nobody serves.
-pub async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
     if let Some((_, methods)) = METHODS.iter().find(|(path, _)| *path == request.path()) {
-        return Ok(method_not_allowed(&request, methods));
+        return Err(ApiError::method_not_allowed(&request, methods));
     }
     Err(ApiError::not_found(format!("there is no route {} {}; /docs lists all of them", request.method(), request.path())))
-}
-
-/// The answer to a method that a path does not have; `methods` are those it has.
-fn method_not_allowed(request: &HttpRequest, methods: &'static str) -> HttpResponse {
-    let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
-    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-    let mut response = error.respond(&request_id::of(request).shown, Dialect::OpenAi);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    response
 }

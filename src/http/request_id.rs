@@ -9,7 +9,10 @@ use actix_web::{
     web,
 };
 
-use super::{error::ApiError, headers};
+use super::{
+    error::ApiError,
+    headers::{self, Audience},
+};
 use crate::clock::Clock;
 
 /// Ids of one request. `own` (`req_…`) is unique; `shown` is what the caller sees.
@@ -26,22 +29,21 @@ pub fn of(request: &HttpRequest) -> RequestId {
 
 /// Gives the request its id and puts it on the answer.
 pub async fn stamp<B: MessageBody + 'static>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<BoxBody>, Error> {
-    let own = match request.app_data::<web::Data<Clock>>() {
-        Some(clock) => clock.new_id("req"),
-        None => String::new(),
-    };
+    let clock = request.app_data::<web::Data<Clock>>().cloned();
+    let own = clock.as_ref().map(|clock| clock.new_id("req")).unwrap_or_default();
     let shown = headers::caller_request_id(request.headers()).unwrap_or(&own).to_owned();
     request.extensions_mut().insert(RequestId { own, shown: shown.clone() });
     let dialect = headers::dialect(request.path(), request.query_string(), request.headers());
+    let audience = || Audience { dialect, now: clock.as_ref().map_or(0, |clock| clock.now()) };
     let mut response = if request.path().contains("%00") || request.query_string().contains("%00") {
         // No name of ours contains a NUL, and not every database can even be asked for one.
         let (request, _) = request.into_parts();
-        ServiceResponse::new(request, ApiError::invalid("the URL contains a NUL character", None).respond(&shown, dialect))
+        ServiceResponse::new(request, ApiError::invalid("the URL contains a NUL character", None).respond(&shown, audience()))
     } else {
         let response = next.call(request).await?;
         // An error was rendered without knowing the request; here it gets its id.
         match response.response().error().and_then(|error| error.as_error::<ApiError>()).cloned() {
-            Some(error) => response.into_response(error.respond(&shown, dialect)),
+            Some(error) => response.into_response(error.respond(&shown, audience())),
             None => response.map_into_boxed_body(),
         }
     };

@@ -4,15 +4,14 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, replay, routing};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
         catalog::{ModelEntry, Resolved},
-        detached,
         places::Place,
     },
-    dialect::{CallHead, Inbound, canonical::Needs, tokens},
+    dialect::{CallHead, Inbound, canonical::Needs},
     domain::{
         Timestamp,
         catalog::Model,
@@ -22,8 +21,6 @@ use crate::{
     },
 };
 
-/// Larger texts are counted away from the worker thread.
-const COUNT_INLINE_BYTES_MAX: usize = 64 * 1024;
 /// How often a call asks again after the one it duplicated ended without an answer.
 const ADMITS_MAX: u32 = 4;
 
@@ -181,15 +178,7 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
     check_capabilities(&model.model, call.needs(), call.streamed())?;
-    if !tokens::are_loaded() {
-        // The first call of this process; the others of its thread go on meanwhile.
-        let _ = detached::compute(tokens::warm_up).await;
-    }
-    let input_tokens = if call.text_bytes() <= COUNT_INLINE_BYTES_MAX {
-        call.input_tokens()
-    } else {
-        count_elsewhere(incoming.head.clone(), incoming.body.clone()).await?
-    };
+    let input_tokens = counting::input_tokens(&call, &incoming.head, &incoming.body).await?;
     check_context(&model.model, input_tokens)?;
     let fallbacks = model.model.routing.fallbacks.iter().filter_map(|id| snapshot.model(id)).cloned().collect();
     let cap = pipeline.policy.output_tokens_hold_max;
@@ -204,11 +193,6 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         variant,
         model,
     })
-}
-
-async fn count_elsewhere(head: CallHead, body: Bytes) -> Result<u64, Refusal> {
-    let counted = detached::compute(move || Ok(Inbound::read(&head, &body)?.input_tokens())).await;
-    counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))
 }
 
 /// What the catalogue knows a model cannot do is refused before its upstream is asked.
@@ -243,7 +227,7 @@ fn check_context(model: &Model, input_tokens: u64) -> Result<(), Refusal> {
 }
 
 /// A caller's text as it may stand in our own: bounded, and without control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(200).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 

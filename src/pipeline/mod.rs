@@ -8,6 +8,7 @@
 
 mod admission;
 mod cache;
+mod counting;
 mod drain;
 mod exchange;
 mod metering;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use tracing::Instrument;
 
 pub use cache::{CachePolicy, CacheWish};
+pub use counting::count;
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
 

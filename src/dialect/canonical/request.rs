@@ -1,7 +1,7 @@
 //! What a chat call asks for.
 
 use super::Json;
-use crate::dialect::{Dialect, tokens};
+use crate::dialect::{Dialect, Endpoint, tokens};
 
 /// What the chat format adds around each message, and once around all of them.
 const TOKENS_PER_MESSAGE: u64 = 4;
@@ -15,6 +15,8 @@ const AUDIO_CHARACTERS_PER_TOKEN: u64 = 400;
 /// One chat call.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
+    /// Whose words name what cannot be carried; set by the plan, OpenAI chat's when missing.
+    pub caller: Option<Endpoint>,
     /// As the caller names it.
     pub model: String,
     pub streamed: bool,

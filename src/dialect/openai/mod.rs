@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod chat;
+pub mod embeddings;
 pub mod errors;
 mod input;
 mod media;

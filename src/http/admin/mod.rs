@@ -13,7 +13,7 @@ pub mod views;
 
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 
-use super::{method_not_allowed, page::Page};
+use super::{error::ApiError, page::Page};
 use crate::control;
 
 pub fn configure(routes: &mut web::ServiceConfig) {
@@ -28,7 +28,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 
 /// The answer to methods that a path does not have.
 pub(super) fn only(methods: &'static str) -> Route {
-    web::to(move |request: HttpRequest| async move { method_not_allowed(&request, methods) })
+    web::to(move |request: HttpRequest| async move { Err::<&str, _>(ApiError::method_not_allowed(&request, methods)) })
 }
 
 fn list<T, V: From<T> + serde::Serialize>(page: control::Page<T>) -> HttpResponse {

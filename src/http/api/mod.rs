@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod completions;
+pub mod messages;
 pub mod models;
 mod paid;
 
@@ -13,8 +14,12 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(completions::chat_completions)
         .service(completions::completions)
         .service(completions::embeddings)
+        .service(messages::messages)
+        .service(messages::count_tokens)
         .service(models::list)
         .service(models::get)
+        .service(models::list_gemini)
+        .service(models::get_gemini)
         .service(caller::key)
         .service(caller::credits)
         .service(caller::usage)

@@ -19,7 +19,7 @@ use crate::{
     http::{
         body::{self, BodyLimits},
         error::ApiError,
-        headers::{self, CallerReader},
+        headers::{self, Audience, CallerReader},
         request_id,
     },
     pipeline::{self, Incoming, Outgoing, Pipeline, Relay},
@@ -38,6 +38,7 @@ pub async fn paid(
     (pipeline, reader, clock, limits): Parts,
 ) -> Result<HttpResponse, ApiError> {
     let arrived_at = clock.now();
+    let dialect = head.endpoint.dialect();
     let answer = async {
         let presented = reader.read(&request, Scope::Inference)?;
         let idempotency_key = headers::idempotency_key(request.headers())?.map(str::to_owned);
@@ -61,7 +62,7 @@ pub async fn paid(
         Ok(pipeline::run(&pipeline, incoming).await?)
     };
     match answer.await {
-        Ok(outgoing) => Ok(respond(outgoing)),
+        Ok(outgoing) => Ok(respond(outgoing, Audience { dialect, now: clock.now() })),
         Err(error) => {
             let error: ApiError = error;
             pipeline.metrics.refused(error.code);
@@ -70,7 +71,7 @@ pub async fn paid(
     }
 }
 
-fn respond(outgoing: Outgoing) -> HttpResponse {
+fn respond(outgoing: Outgoing, audience: Audience) -> HttpResponse {
     match outgoing {
         Outgoing::Whole { facts, status, content_type, body } => {
             let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::OK)).body(body);
@@ -80,7 +81,7 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
             if content_type == EVENT_STREAM {
                 response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             }
-            headers::insert_facts(response.headers_mut(), &facts);
+            headers::insert_facts(response.headers_mut(), &facts, audience);
             response
         }
         Outgoing::Stream { facts, content_type, relay } => {
@@ -95,7 +96,7 @@ fn respond(outgoing: Outgoing) -> HttpResponse {
             map.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             // Proxies that buffer would turn a stream into a wait.
             map.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-            headers::insert_facts(map, &facts);
+            headers::insert_facts(map, &facts, audience);
             response
         }
     }

@@ -1,0 +1,41 @@
+//! Our own count of a call's input: before every call, and for callers who only want to know it.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{Pipeline, admission::shown};
+use crate::{
+    actors::{account::Identity, detached},
+    dialect::{CallHead, Inbound, tokens},
+    domain::refusal::Refusal,
+};
+
+/// Larger texts are counted away from the worker thread.
+const COUNT_INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Counts the input of a call that is not made. Free; the key has to be allowed to use the model.
+pub async fn count(pipeline: &Rc<Pipeline>, caller: &Identity, head: CallHead, body: Bytes) -> Result<u64, Refusal> {
+    let call = Inbound::read(&head, &body)?;
+    let named = call.model();
+    let snapshot = pipeline.catalog.snapshot();
+    let model = snapshot.resolve(&named).ok_or_else(|| Refusal::ModelNotFound(shown(&named)))?.entry;
+    if !caller.key.allows_model(&model.id) {
+        return Err(Refusal::ModelNotAllowed(model.id.to_string()));
+    }
+    input_tokens(&call, &head, &body).await
+}
+
+/// Counts the input of a call that was read from this body.
+pub(super) async fn input_tokens(call: &Inbound<'_>, head: &CallHead, body: &Bytes) -> Result<u64, Refusal> {
+    if !tokens::are_loaded() {
+        // The first call of this process; the others of its thread go on meanwhile.
+        let _ = detached::compute(tokens::warm_up).await;
+    }
+    if call.text_bytes() <= COUNT_INLINE_BYTES_MAX {
+        return Ok(call.input_tokens());
+    }
+    let (head, body) = (head.clone(), body.clone());
+    let counted = detached::compute(move || Ok(Inbound::read(&head, &body)?.input_tokens())).await;
+    counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))
+}
