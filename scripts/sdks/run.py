@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.parse
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "real"))
 
 import processes  # noqa: E402

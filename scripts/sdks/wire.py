@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 import re
+import struct
 import urllib.parse
 
 from tee import Exchange
@@ -236,3 +237,11 @@ def cost_micros(exchange: Exchange) -> int | None:
             usage = holder.get("usage") or holder.get("usageMetadata") or {}
             found = usage.get("cost_micros", usage.get("costMicros", found))
     return None if found is None else int(found)
+
+
+def floats(vector: list | str) -> list[float]:
+    """An embedding as numbers, also when it came as base64 of little-endian floats."""
+    if isinstance(vector, str):
+        raw = base64.b64decode(vector)
+        return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+    return vector
