@@ -108,7 +108,10 @@ export async function connect(url, key, name) {
     },
     async schema(model, data) {
       const schema = ai.jsonSchema(data.schema.body);
-      const answer = await ask(model, data, { output: ai.Output.object({ schema, name: data.schema.name }) });
+      const output = ai.Output.object({ schema, name: data.schema.name });
+      // Of models that it does not know by name this provider believes that they need a tool for it.
+      const providerOptions = { anthropic: { structuredOutputMode: "outputFormat" } };
+      const answer = await ask(model, data, { output, providerOptions });
       return { ...outcome(answer), object: answer.output };
     },
     model_error: refused,
