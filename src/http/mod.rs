@@ -19,7 +19,7 @@ pub mod request_id;
 pub mod site;
 pub mod views;
 
-use actix_web::{HttpRequest, http::StatusCode, web};
+use actix_web::{HttpRequest, web};
 
 use self::error::ApiError;
 
@@ -39,7 +39,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 /// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
-const METHODS: [(&str, &str); 15] = [
+const METHODS: [(&str, &str); 18] = [
     ("/v1/chat/completions", "POST"),
     ("/v1/completions", "POST"),
     ("/v1/embeddings", "POST"),
@@ -55,13 +55,15 @@ const METHODS: [(&str, &str); 15] = [
     ("/readyz", "GET"),
     ("/metrics", "GET"),
     ("/api/v1/me", "GET"),
+    ("/auth/link", "GET"),
+    ("/docs", "GET"),
+    ("/openapi.json", "GET"),
 ];
 
 /// The answer to a path nobody serves.
 pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
     if let Some((_, methods)) = METHODS.iter().find(|(path, _)| *path == request.path()) {
-        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
-        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message));
+        return Err(ApiError::method_not_allowed(&request, methods));
     }
     Err(ApiError::not_found(format!("there is no route {} {}; /docs lists all of them", request.method(), request.path())))
 }

@@ -188,6 +188,9 @@ fn complete(operation: &mut Operation) {
         ));
         common.push(("503", "`overloaded` or `draining`, with Retry-After"));
     }
+    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
+        common.push(("400", "`invalid_request`"));
+    }
     if operation.request_body.is_some() {
         common.push(("413", "`request_too_large`"));
     }
