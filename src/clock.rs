@@ -53,6 +53,11 @@ impl Clock {
         }
     }
 
+    /// [`Self::now`] in the type of the standard library, for signatures.
+    pub fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(u64::try_from(self.now()).unwrap_or(0))
+    }
+
     /// A new prefixed, sortable id (`req_…`).
     pub fn new_id(&self, prefix: &str) -> String {
         let mut random = [0u8; 10];

@@ -4,12 +4,15 @@
 //! conversions (see `store` of the main crate), relations (nothing is joined through the ORM), and the schema itself
 //! (see the migration crate, which names its tables itself; a test compares the two).
 
+pub mod account_provider_keys;
 pub mod accounts;
 pub mod api_keys;
 pub mod audit_entries;
 pub mod cached_answers;
+pub mod foreign_accounts;
 pub mod grants;
 pub mod idempotency_records;
+pub mod key_notes;
 pub mod lease_slices;
 pub mod leases;
 pub mod ledger_transfers;
@@ -18,6 +21,7 @@ pub mod models;
 pub mod nodes;
 pub mod open_holds;
 pub mod sessions;
+pub mod stored_responses;
 pub mod upstreams;
 pub mod usage_records;
 pub mod wallets;

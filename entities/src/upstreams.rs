@@ -18,6 +18,10 @@ pub struct Model {
     pub enabled: bool,
     pub created_at: i64,
     pub updated_at: i64,
+    /// JSON of `domain::catalog::UpstreamOptions`.
+    pub options: String,
+    /// A JSON array of further keys, sealed as one; null when there are none.
+    pub sealed_api_keys: Option<Vec<u8>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

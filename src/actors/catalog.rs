@@ -93,6 +93,11 @@ impl Snapshot {
         self.upstreams.get(upstream).map(|(_, gate)| gate)
     }
 
+    /// The gates of all enabled upstreams.
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.upstreams.values().map(|(_, gate)| gate)
+    }
+
     /// Enabled models that some enabled upstream serves, by id.
     pub fn models(&self) -> Vec<&Arc<ModelEntry>> {
         let mut models: Vec<_> = self.models.values().filter(|entry| !entry.candidates.is_empty()).collect();
@@ -219,11 +224,8 @@ impl Catalog {
     }
 
     fn start_upstream(&self, upstream: &Upstream) -> Result<Arc<Gate>, StoreError> {
-        let api_key = match upstream.sealed_api_key.as_slice() {
-            [] => ApiKey::new(""),
-            sealed => ApiKey::new(self.parts.sealer.open(&upstream.name, sealed)?),
-        };
-        let target = Target::new(upstream.name.clone(), upstream.provider, upstream.base_url.clone(), api_key, upstream.timeouts);
+        let keys = store::catalog::open_keys(&self.parts.sealer, upstream)?;
+        let target = Target::new(upstream, keys.into_iter().map(ApiKey::from).collect());
         let configuration = Configuration {
             target: Arc::new(target),
             weight: upstream.weight,
@@ -284,7 +286,10 @@ impl Receive<Reload> for Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalog::{Capabilities, ModelKind};
+    use crate::domain::{
+        catalog::{Capabilities, ModelKind},
+        route::Routing,
+    };
 
     fn snapshot(ids: &[&str], names: &[(&str, &str)]) -> Snapshot {
         let entry = |id: &str| {
@@ -300,13 +305,14 @@ mod tests {
                 prices: Vec::new(),
                 source: None,
                 routes: Vec::new(),
+                routing: Routing::default(),
                 owner: None,
                 deprecated_at: None,
                 enabled: true,
                 created_at: 0,
                 updated_at: 0,
             };
-            Arc::new(ModelEntry { id: id.into(), prices: PriceList::default(), candidates: Vec::new(), model })
+            Arc::new(ModelEntry { id: id.into(), prices: PriceList::default(), candidates: Vec::new(), places: None, model })
         };
         let models: HashMap<_, _> = ids.iter().map(|id| ((*id).to_owned(), entry(id))).collect();
         let names = names.iter().map(|(name, id)| ((*name).to_owned(), models[*id].clone())).collect();

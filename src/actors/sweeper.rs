@@ -1,4 +1,5 @@
-//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records and cached answers that are old.
+//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
+//! old.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -74,12 +75,14 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
     }
     let expired = store::ledger::expire_grants(&parts.db, now, BATCH_MAX).await?;
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
+    let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
-    if expired + forgotten + uncached + signed_out > 0 {
+    if expired + forgotten + responses + uncached + signed_out > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
+            responses_deleted = responses,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
             "swept"

@@ -208,7 +208,14 @@ impl Service for Upstream {
     const KIND: &'static str = "upstream";
 
     fn observe(&self) -> serde_json::Value {
-        serde_json::json!({ "name": self.target.name, "healthy": self.healthy.load(Ordering::Relaxed), "breaker": format!("{:?}", self.breaker.state()) })
+        let keys = &self.target.keys;
+        serde_json::json!({
+            "name": self.target.name,
+            "healthy": self.healthy.load(Ordering::Relaxed),
+            "breaker": format!("{:?}", self.breaker.state()),
+            "keys": keys.keys().len(),
+            "keys_resting": keys.resting(self.clock.now()),
+        })
     }
 }
 

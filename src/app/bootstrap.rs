@@ -40,7 +40,7 @@ impl fmt::Display for Welcome {
 /// Makes everything that has to be there. Answers with what to print on the first start.
 pub async fn prepare(control: &Control, settings: &Settings, address: SocketAddr) -> Result<Option<Welcome>, StartError> {
     control::bootstrap::ensure_builtin(control).await?;
-    ensure_openai(control, settings).await?;
+    ensure_providers(control, settings).await?;
     control.catalog.reload().await.map_err(|error| StartError::Internal(error.to_string()))?;
     let demo_credits = settings.bootstrap.demo_credits_micros;
     let welcome = match control::bootstrap::first_start(control, demo_credits).await? {
@@ -61,31 +61,33 @@ pub async fn prepare(control: &Control, settings: &Settings, address: SocketAddr
     Ok(welcome)
 }
 
-/// The upstream that `OPENAI_API_KEY` or `OPENAI_BASE_URL` asks for. Its key follows the setting; everything else an admin may change.
-async fn ensure_openai(control: &Control, settings: &Settings) -> Result<(), StartError> {
-    let Some(seed) = settings.openai.seed() else { return Ok(()) };
+/// The upstreams that settings such as `OPENAI_API_KEY` ask for. Key and base URL follow the settings; everything else an admin may change.
+async fn ensure_providers(control: &Control, settings: &Settings) -> Result<(), StartError> {
     let actor = Actor::system();
-    match catalog::get_upstream(control, "openai").await {
-        Ok(_) => {
-            let patch =
-                catalog::UpstreamPatch { base_url: Some(seed.base_url), api_key: Some(seed.api_key), ..catalog::UpstreamPatch::default() };
-            catalog::patch_upstream(control, &actor, "openai", patch).await?;
+    for seed in settings.providers.seeds() {
+        let Some(provider) = ProviderKind::parse(seed.name) else { continue };
+        let outcome = match catalog::get_upstream(control, seed.name).await {
+            Ok(known) => {
+                // Of another provider's upstream that happens to have this name, the own address would be the wrong one.
+                let base_url = seed.base_url.or_else(|| (known.provider == provider).then(String::new));
+                let patch = catalog::UpstreamPatch { base_url, api_key: Some(seed.api_key), ..catalog::UpstreamPatch::default() };
+                catalog::patch_upstream(control, &actor, seed.name, patch).await
+            }
+            Err(ControlError::NotFound(_)) => {
+                let new = catalog::NewUpstream {
+                    base_url: seed.base_url,
+                    api_key: seed.api_key,
+                    ..catalog::NewUpstream::of(seed.name, provider)
+                };
+                catalog::create_upstream(control, &actor, new).await
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(_) => {}
+            Err(ControlError::Invalid { message, .. }) => return Err(StartError::Settings(format!("{}: {message}", seed.name))),
+            Err(error) => return Err(error.into()),
         }
-        Err(ControlError::NotFound(_)) => {
-            let new = catalog::NewUpstream {
-                name: "openai".to_owned(),
-                provider: ProviderKind::Openai,
-                base_url: Some(seed.base_url),
-                api_key: seed.api_key,
-                weight: None,
-                priority: None,
-                max_concurrency: None,
-                timeouts: None,
-                enabled: None,
-            };
-            catalog::create_upstream(control, &actor, new).await?;
-        }
-        Err(error) => return Err(error.into()),
     }
     Ok(())
 }

@@ -95,18 +95,14 @@ async fn upstreams(settings: &Settings, db: &Db, findings: &mut Vec<Finding>) {
     };
     for upstream in catalog.upstreams.into_iter().filter(|upstream| upstream.enabled) {
         let what = format!("upstream {}", upstream.name);
-        let api_key = match upstream.sealed_api_key.as_slice() {
-            [] => Ok(String::new()),
-            sealed => sealer.open(&upstream.name, sealed),
-        };
-        let api_key = match api_key {
-            Ok(api_key) => ApiKey::new(api_key),
+        let keys = match store::catalog::open_keys(&sealer, &upstream) {
+            Ok(keys) => keys,
             Err(error) => {
                 findings.push(Finding::new(what, Err(error.to_string())));
                 continue;
             }
         };
-        let target = Target::new(upstream.name, upstream.provider, upstream.base_url, api_key, upstream.timeouts);
+        let target = Target::new(&upstream, keys.into_iter().map(ApiKey::from).collect());
         let probe = connector.provider(&Arc::new(target)).probe().await;
         findings.push(Finding::new(what, probe.map(|micros| format!("answers in {micros} µs")).map_err(|failure| failure.to_string())));
     }

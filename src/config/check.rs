@@ -23,12 +23,17 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
 
     for (name, url, schemes) in [
         ("server.public_url", &server.public_url, &["http", "https"][..]),
-        ("openai.base_url", &settings.openai.base_url, &["http", "https"]),
         // The exporter speaks plain HTTP to a collector nearby; the collector forwards over TLS.
         ("telemetry.otlp_endpoint", &settings.telemetry.otlp_endpoint, &["http"]),
     ] {
         if let Some(Err(message)) = url.as_ref().map(|url| check_url(url, schemes)) {
             expect(false, name, message);
+        }
+    }
+
+    for (name, access) in settings.providers.all() {
+        if let Some(Err(message)) = access.base_url.as_ref().map(|url| check_url(url, &["http", "https"])) {
+            expect(false, &format!("{name}.base_url"), message);
         }
     }
 

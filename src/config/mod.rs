@@ -5,6 +5,7 @@
 //! environment wins. Absent on purpose: building anything from a setting. Nobody else reads the environment.
 
 mod check;
+pub mod providers;
 pub mod schema;
 pub mod secrets;
 pub mod settings;
@@ -13,6 +14,7 @@ mod source;
 mod tests;
 
 pub use self::{
-    settings::{Durability, OpenAiSeed, Settings},
-    source::{Loaded, Problem, Problems, Sources, load},
+    providers::{ProviderSeed, Providers},
+    settings::{Durability, Settings},
+    source::{Loaded, Problem, Problems, Sources, load, variable},
 };

@@ -273,7 +273,7 @@ variables. A list is separated by commas in a variable. `pixgate check-config` n
 setting; `pixgate serve` refuses to start with one (exit code 2).
 
 Aliases that many environments already have: `DATABASE_URL`, `REDIS_URL`, `PORT` (of `server.listen`, the host stays),
-`OPENAI_API_KEY`, `OPENAI_BASE_URL`. A `PIXGATE_…` variable wins over an alias, and an alias wins over the file; an empty alias
+`OPENAI_API_KEY`, `OPENAI_BASE_URL`, and so on for every provider that has a section below. A `PIXGATE_…` variable wins over an alias, and an alias wins over the file; an empty alias
 counts as not set.
 ";
 

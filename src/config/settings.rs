@@ -4,12 +4,16 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::schema::{Kind, Setting, Shape, section};
+use super::{
+    providers::Providers,
+    schema::{Kind, Setting, Shape, section},
+};
 use crate::{
     domain::{Micros, quota::Limits},
     telemetry::{logging::LogFormat, redact::Secret},
@@ -203,6 +207,14 @@ section! {
 }
 
 section! {
+    /// `[billing]`
+    Billing in "billing" {
+        /// Percent of its price that a call costs when it is made with a provider's key of the caller's own.
+        byok_fee_percent: u32 = 5, 0 to 100;
+    }
+}
+
+section! {
     /// `[security]`
     Security in "security" {
         /// Secret that key hashes depend on; unset means one made on the first start, in `server.data_dir`.
@@ -225,34 +237,6 @@ section! {
 }
 
 section! {
-    /// `[openai]`
-    OpenAi in "openai" {
-        /// Key of an upstream named `openai` that exists after every start.
-        api_key: Option<Secret> = None;
-        /// Its base URL, with `/v1`; unset means `https://api.openai.com/v1`. Set alone, it names a server that needs no key.
-        base_url: Option<String> = None;
-    }
-}
-
-/// The upstream `openai` that settings ask for. `base_url` has no slash at its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenAiSeed {
-    pub base_url: String,
-    pub api_key: Option<Secret>,
-}
-
-impl OpenAi {
-    /// `None` when neither a key nor a base URL is set.
-    pub fn seed(&self) -> Option<OpenAiSeed> {
-        if self.api_key.is_none() && self.base_url.is_none() {
-            return None;
-        }
-        let base_url = self.base_url.as_deref().unwrap_or("https://api.openai.com/v1");
-        Some(OpenAiSeed { base_url: base_url.trim_end_matches('/').to_owned(), api_key: self.api_key.clone() })
-    }
-}
-
-section! {
     /// `[telemetry]`
     Telemetry in "telemetry" {
         /// `pretty` or `json`.
@@ -263,6 +247,14 @@ section! {
         otlp_endpoint: Option<String> = None;
         /// Log one line a request; every paid call leaves a usage record anyway.
         access_log: bool = false;
+    }
+}
+
+section! {
+    /// `[compat]`
+    Compat in "compat" {
+        /// Add LiteLLM's headers to the answers of model calls: `x-litellm-call-id`, `-model-id`, `-overhead-duration-ms`, `-response-cost`.
+        litellm_headers: bool = false;
     }
 }
 
@@ -284,6 +276,23 @@ section! {
     }
 }
 
+section! {
+    /// `[responses]`
+    Responses in "responses" {
+        /// Keep answers of `/v1/responses` whose callers do not say `store: false`, encrypted, so that `previous_response_id` works.
+        store: bool = false;
+        /// Days for which they are kept.
+        retention_days: u64 = 30, 1 to 3650;
+    }
+}
+
+impl Responses {
+    /// `None` when answers are not kept at all.
+    pub fn retention(&self) -> Option<Duration> {
+        self.store.then(|| Duration::from_secs(self.retention_days.saturating_mul(DAY_SECONDS.unsigned_abs())))
+    }
+}
+
 /// The whole tree. Made by [`super::load`]; the default is what an empty file means.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -295,12 +304,17 @@ pub struct Settings {
     pub limits: LimitSettings,
     pub accounts: Accounts,
     pub upstream: Upstream,
+    pub billing: Billing,
     pub security: Security,
     pub bootstrap: Bootstrap,
-    pub openai: OpenAi,
+    /// `[openai]`, `[anthropic]`, …
+    #[serde(flatten)]
+    pub providers: Providers,
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
+    pub responses: Responses,
     pub cache: Cache,
+    pub compat: Compat,
     pub bench: Bench,
 }
 
@@ -316,11 +330,14 @@ impl Settings {
             AccountLimits::SETTINGS,
             Accounts::SETTINGS,
             Upstream::SETTINGS,
+            Billing::SETTINGS,
             Security::SETTINGS,
             Bootstrap::SETTINGS,
-            OpenAi::SETTINGS,
+            Providers::SETTINGS,
             Telemetry::SETTINGS,
             Idempotency::SETTINGS,
+            Compat::SETTINGS,
+            Responses::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]
@@ -412,13 +429,11 @@ mod tests {
         let mut settings = Settings::default();
         assert_eq!(settings.public_url(), "http://127.0.0.1:8080");
         assert!(settings.database_url().unwrap().expose().starts_with("sqlite:///"));
-        assert_eq!(settings.openai.seed(), None);
+        assert_eq!(settings.providers.seeds().next(), None);
         assert_eq!(settings.ledger.commit_timeout_ms(), 10_000);
         settings.ledger.lease_ttl_seconds = 2;
         assert_eq!(settings.ledger.commit_timeout_ms(), 1_000);
         assert_eq!(settings.limits.account.limits().rpd, None);
         assert_eq!(settings.limits.account.limits().rpm, Some(3_000_000));
-        settings.openai.api_key = Some(Secret::new("k"));
-        assert_eq!(settings.openai.seed().unwrap().base_url, "https://api.openai.com/v1");
     }
 }

@@ -13,9 +13,11 @@ use toml::{Table, Value};
 
 use super::{
     check,
+    providers::Providers,
     schema::Setting,
     settings::{Server, Settings},
 };
+use crate::telemetry::redact::Secret;
 
 const PREFIX: &str = "PIXGATE_";
 
@@ -23,15 +25,8 @@ const PREFIX: &str = "PIXGATE_";
 /// named `pixgate`.
 const NOT_SETTINGS: [&str; 3] = ["PIXGATE_TEST_", "PIXGATE_SERVICE_", "PIXGATE_PORT"];
 
-const ALIASES: [(&str, &str); 4] = [
-    ("DATABASE_URL", "database.url"),
-    ("REDIS_URL", "redis.url"),
-    ("OPENAI_API_KEY", "openai.api_key"),
-    ("OPENAI_BASE_URL", "openai.base_url"),
-];
-
-/// Keys of providers that later versions know.
-const LATER_ALIASES: [(&str, &str); 2] = [("ANTHROPIC_API_KEY", "anthropic"), ("GEMINI_API_KEY", "gemini")];
+/// Beside those of providers; see [`Providers::aliased`].
+const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url")];
 
 /// What [`load`] reads.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +47,14 @@ impl Sources {
             env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
         }
     }
+}
+
+/// One environment variable, for files that name theirs. Not for settings.
+#[expect(clippy::disallowed_methods, reason = "beside the settings' the one place that reads the environment")]
+pub fn variable(name: &str) -> Option<Secret> {
+    // A name with these makes the standard library panic.
+    let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+    is_name.then(|| std::env::var(name).ok()).flatten().map(Secret::new)
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -151,13 +154,9 @@ impl Found {
 
     fn read_aliases(&mut self, env: &[(String, String)]) {
         for (variable, text) in env.iter().filter(|(_, text)| !text.trim().is_empty()) {
-            if let Some((_, name)) = ALIASES.iter().find(|(alias, _)| alias == variable)
-                && let Some(setting) = known(name)
-            {
+            let name = ALIASES.iter().find(|(alias, _)| alias == variable).map(|(_, name)| (*name).to_owned());
+            if let Some(setting) = name.or_else(|| Providers::aliased(variable)).and_then(|name| known(&name)) {
                 self.values.insert(setting.name, (variable.clone(), setting.parse(text)));
-            }
-            if let Some((_, provider)) = LATER_ALIASES.iter().find(|(alias, _)| alias == variable) {
-                self.notes.push(format!("{variable} has no effect: the provider {provider} is not part of this version"));
             }
             if variable == "PORT" {
                 self.read_port(text);

@@ -99,6 +99,7 @@ fn contradictions_are_named_by_the_name_the_operator_used() {
         ("[server]\ntls_cert = 'a'", None, "server.tls_cert: needs server.tls_key"),
         ("[server]\npublic_url = 'pix.example'", None, "server.public_url: must be a URL that begins with http:// or https://"),
         ("", Some(("OPENAI_BASE_URL", "ftp://a/v1")), "OPENAI_BASE_URL: must be a URL that begins"),
+        ("", Some(("GROQ_BASE_URL", "here")), "GROQ_BASE_URL: must be a URL that begins"),
         ("", Some(("PIXGATE_OPENAI__BASE_URL", "http://me:pw@host/v1")), "PIXGATE_OPENAI__BASE_URL: must have neither credentials"),
         ("", Some(("DATABASE_URL", "mysql://a")), "DATABASE_URL: must begin with sqlite:// or postgres://"),
         ("[ledger]\nlease_ttl_seconds = 5\ncommit_timeout_ms = 5000", None, "ledger.commit_timeout_ms: must be shorter than"),
@@ -121,25 +122,29 @@ fn a_missing_or_broken_file_is_a_problem() {
 
 #[test]
 fn what_has_no_effect_is_noted() {
-    let env = [("PIXGATE_MAIL__SMTP_URL", "smtp://a"), ("ANTHROPIC_API_KEY", "x"), ("GEMINI_API_KEY", ""), ("REDIS_URL", "redis://a")];
+    let env = [("PIXGATE_MAIL__SMTP_URL", "smtp://a"), ("GEMINI_API_KEY", ""), ("REDIS_URL", "redis://a")];
     let notes = load_from("[render.assets]\nallow_http = true", &env).unwrap().notes;
-    assert_eq!(notes.len(), 4, "{notes:?}");
-    for name in ["PIXGATE_MAIL__SMTP_URL", "render.assets.allow_http", "ANTHROPIC_API_KEY", "redis.url"] {
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    for name in ["PIXGATE_MAIL__SMTP_URL", "render.assets.allow_http", "redis.url"] {
         assert!(notes.iter().any(|note| note.starts_with(name)), "{name} is missing in {notes:?}");
     }
 }
 
 #[test]
-fn openai_is_seeded_by_its_aliases() {
-    let seed = |env: &[(&str, &str)]| settings("", env).openai.seed();
-    let key = Some(Secret::new("sk-1"));
-    assert_eq!(
-        seed(&[("OPENAI_API_KEY", "sk-1")]),
-        Some(OpenAiSeed { base_url: "https://api.openai.com/v1".into(), api_key: key.clone() })
-    );
-    let env = [("OPENAI_API_KEY", "sk-1"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")];
-    assert_eq!(seed(&env), Some(OpenAiSeed { base_url: "http://127.0.0.1:9/v1".into(), api_key: key }));
-    assert_eq!(seed(&[("OPENAI_BASE_URL", "http://a/v1")]).unwrap().api_key, None);
+fn providers_are_seeded_by_their_aliases() {
+    let seeds = |env: &[(&str, &str)]| settings("[mistral]\napi_key = 'm'", env).providers.seeds().collect::<Vec<_>>();
+    let seed = |name, base_url: Option<&str>, key: Option<&str>| ProviderSeed {
+        name,
+        base_url: base_url.map(str::to_owned),
+        api_key: key.map(Secret::new),
+    };
+    let mistral = || seed("mistral", None, Some("m"));
+    assert_eq!(seeds(&[("GEMINI_API_KEY", ""), ("ACME_API_KEY", "x")]), [mistral()]);
+    let env = [("OPENAI_API_KEY", "sk-1"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/"), ("ANTHROPIC_API_KEY", "sk-2")];
+    let openai = seed("openai", Some("http://127.0.0.1:9/v1"), Some("sk-1"));
+    assert_eq!(seeds(&env), [openai, seed("anthropic", None, Some("sk-2")), mistral()]);
+    let ours = [("PIXGATE_MISTRAL__API_KEY", "ours"), ("MISTRAL_API_KEY", "alias"), ("OLLAMA_BASE_URL", "http://a:1/v1")];
+    assert_eq!(seeds(&ours), [seed("mistral", None, Some("ours")), seed("ollama", Some("http://a:1/v1"), None)]);
 }
 
 #[test]

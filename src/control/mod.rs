@@ -12,10 +12,14 @@ pub mod bootstrap;
 pub mod catalog;
 pub mod check;
 pub mod credits;
+pub mod foreign;
+pub mod import;
 pub mod input;
 pub mod keys;
 pub mod node;
 pub mod page;
+pub mod provider_keys;
+pub mod responses;
 pub mod sign_in;
 pub mod usage;
 

@@ -90,7 +90,7 @@ impl Endpoint {
         }
     }
 
-    /// The label of metrics.
+    /// The label of metrics, and the name in an upstream's options.
     pub fn label(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat_completions",
@@ -111,6 +111,11 @@ impl Endpoint {
             Self::Converse => "converse",
             Self::CohereRerank => "cohere_rerank",
         }
+    }
+
+    /// The operation with this [`Self::label`].
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.label() == label)
     }
 
     /// Whether this is a chat call, which can be translated into every other chat format.

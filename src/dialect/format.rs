@@ -62,6 +62,17 @@ pub enum Framing {
     JsonArray,
 }
 
+/// What the gateway keeps of a call in OpenAI's Responses, and which earlier one it continues.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chain {
+    /// Whether the answer can be asked for and continued later.
+    pub kept: bool,
+    /// The earlier answer, whose items stand at the beginning of the body's `input` already.
+    pub previous_id: Option<String>,
+    /// How many those are.
+    pub earlier_items: usize,
+}
+
 /// What the route and the headers of a call say, beside its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallHead {
@@ -77,6 +88,7 @@ pub struct CallHead {
     pub betas: Option<String>,
     /// Leave out what the upstream cannot express instead of refusing the call.
     pub drop_unsupported: bool,
+    pub chain: Chain,
     /// Only the input is to be counted: what only an answer needs may be missing.
     pub counts_only: bool,
 }
@@ -92,6 +104,7 @@ impl CallHead {
             version: None,
             betas: None,
             drop_unsupported: false,
+            chain: Chain::default(),
             counts_only: false,
         }
     }
@@ -251,6 +264,11 @@ pub trait Meter {
     /// The end of a good stream: what was held back, with the cost in its usage, and the end mark.
     fn final_events(&mut self, charge: &Charge) -> Bytes;
 
+    /// The answer as one object, where it is kept to be asked for later; known after [`Self::final_events`].
+    fn kept(&self) -> Option<Bytes> {
+        None
+    }
+
     /// The end of a stream that failed after it began; it must not look like a good end.
     fn failure(&mut self, error: &super::ErrorBody<'_>) -> Bytes;
 }
@@ -274,6 +292,11 @@ pub trait StreamWriter {
 
     /// Appends the good end, with the cost in its usage.
     fn finish(&mut self, charge: &Charge, out: &mut Vec<u8>);
+
+    /// See [`Meter::kept`]; known after [`Self::finish`].
+    fn kept(&self) -> Option<Bytes> {
+        None
+    }
 
     /// Appends the end of a stream that failed.
     fn fail(&mut self, error: &super::ErrorBody<'_>, out: &mut Vec<u8>);

@@ -21,6 +21,7 @@ pub(crate) mod json;
 mod losses;
 pub mod openai;
 pub mod plan;
+pub mod responses;
 pub mod sse;
 pub mod tokens;
 mod translate;
@@ -28,7 +29,7 @@ mod translate;
 pub use cost::credits_text;
 pub use endpoint::{Dialect, Endpoint};
 pub use errors::{ErrorBody, parse_upstream_error};
-pub use format::{CallHead, Charge, Framing, Garbage, Invalid, Meter, Step, Whole};
+pub use format::{CallHead, Chain, Charge, Framing, Garbage, Invalid, Meter, Step, Whole};
 pub use inbound::Inbound;
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use super::{
     canonical::{Embeddings, Encoding, Request},
     converse, embeddings,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
-    gemini, openai, translate,
+    gemini, openai,
+    responses::Responses,
+    translate,
 };
 use crate::domain::refusal::Refusal;
 
@@ -24,6 +26,7 @@ const EMBEDDING_PREFERENCE: [Endpoint; 2] = [Endpoint::Embeddings, Endpoint::Bat
 pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
     match endpoint {
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::Responses => Some(&Responses),
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
         Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,
@@ -35,6 +38,7 @@ pub fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat
     match endpoint {
         Endpoint::Converse => Some(&converse::Converse),
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
+        Endpoint::Responses => Some(&Responses),
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
         Endpoint::Messages => Some(&anthropic::Messages),
         _ => None,

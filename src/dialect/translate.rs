@@ -168,6 +168,10 @@ impl Meter for TranslatedStream {
         Bytes::from(out)
     }
 
+    fn kept(&self) -> Option<Bytes> {
+        self.writer.kept()
+    }
+
     fn failure(&mut self, error: &ErrorBody<'_>) -> Bytes {
         let mut out = Vec::with_capacity(512);
         self.writer.fail(error, &mut out);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::provider::{AzureStyle, ProviderKind, UpstreamOptions};
 use super::{Timestamp, pricing::Price, route::Routing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -150,15 +151,6 @@ pub fn names<'a>(models: impl Iterator<Item = (&'a Model, bool)>) -> HashMap<&'a
     names
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProviderKind {
-    /// Any server that speaks the OpenAI wire format.
-    Openai,
-    /// Built in; needs no network.
-    Echo,
-}
-
 /// How long to wait for an upstream, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -182,10 +174,13 @@ impl Default for Timeouts {
 pub struct Upstream {
     pub name: String,
     pub provider: ProviderKind,
-    /// What the vendor's own SDK takes, for OpenAI-compatible servers with `/v1`. Empty for `echo`.
+    /// What the vendor's own SDK takes, for OpenAI-compatible servers with `/v1`. Empty for the provider's own.
     pub base_url: String,
     /// Secret of the upstream, sealed (AES-256-GCM); empty when it needs none.
     pub sealed_api_key: Vec<u8>,
+    /// Further secrets that take turns with it: a JSON array of texts, sealed as one; empty when there are none.
+    pub sealed_api_keys: Vec<u8>,
+    pub options: UpstreamOptions,
     pub weight: u32,
     pub priority: i32,
     /// Calls at the same time; `None` is unlimited.
@@ -194,6 +189,27 @@ pub struct Upstream {
     pub enabled: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Upstream {
+    /// One at the provider's own address, without keys and with the usual patience.
+    pub fn new(name: impl Into<String>, provider: ProviderKind, now: Timestamp) -> Self {
+        Self {
+            name: name.into(),
+            provider,
+            base_url: String::new(),
+            sealed_api_key: Vec::new(),
+            sealed_api_keys: Vec::new(),
+            options: UpstreamOptions::default(),
+            weight: 1,
+            priority: 0,
+            max_concurrency: None,
+            timeouts: Timeouts::default(),
+            enabled: true,
+            created_at: now,
+            updated_at: now,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@
 pub mod account;
 pub mod api_key;
 pub mod catalog;
+pub mod decimal;
 pub mod id;
 pub mod key_hash;
 pub mod ledger;
 pub mod pricing;
+pub mod provider;
 pub mod purse;
 pub mod quota;
 pub mod refusal;

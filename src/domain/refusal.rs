@@ -75,6 +75,10 @@ pub enum Refusal {
     InDebt { debt: Micros },
     #[error("the budget of this key is used up: {needed} micros needed, {left} of {budget} left in this {period}")]
     BudgetExhausted { needed: Micros, left: Micros, budget: Micros, period: &'static str },
+    #[error(
+        "the previous response '{0}' was not found; it may have expired, been deleted or never been kept: send the whole conversation as 'input'"
+    )]
+    PreviousResponseNotFound(String),
     #[error("{message}")]
     Invalid { message: String, param: Option<String> },
     #[error("the request body is larger than {limit_bytes} bytes")]

@@ -9,8 +9,8 @@ use futures_util::stream;
 use super::error::ApiError;
 use crate::{
     dialect::Endpoint,
-    domain::catalog::{ProviderKind, Timeouts},
-    upstream::{ApiKey, Call, Connector, Target},
+    domain::catalog::{ProviderKind, Upstream},
+    upstream::{Call, Connector, Target},
 };
 
 pub struct BareProxy {
@@ -19,7 +19,8 @@ pub struct BareProxy {
 }
 
 pub fn target(base_url: String) -> Arc<Target> {
-    Arc::new(Target::new("bench".to_owned(), ProviderKind::Openai, base_url, ApiKey::new(""), Timeouts::default()))
+    let upstream = Upstream { base_url, ..Upstream::new("bench", ProviderKind::Openai, 0) };
+    Arc::new(Target::new(&upstream, Vec::new()))
 }
 
 /// Forwards the body as it is, and the answer as it comes.
@@ -33,6 +34,7 @@ pub async fn proxy(body: Bytes, bare: web::Data<BareProxy>) -> Result<HttpRespon
         content_type: "application/json".into(),
         version: None,
         betas: None,
+        api_key: None,
         request_id: "bench".to_owned(),
         deadline: Duration::from_secs(600),
     };

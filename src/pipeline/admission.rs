@@ -4,10 +4,10 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing, stored};
 use crate::{
     actors::{
-        account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
+        account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, OwnKeys, RateState},
         catalog::{ModelEntry, Resolved},
         places::Place,
     },
@@ -44,9 +44,13 @@ pub struct Admitted {
     pub ceiling: Ceiling,
     pub account_id: Arc<str>,
     pub key_id: Arc<str>,
+    /// Keys of providers that the account brought itself.
+    pub own_keys: Arc<OwnKeys>,
     pub held: HeldCredits,
     pub rate: RateState,
     pub idempotency: Option<IdempotencyClaim>,
+    /// What is kept beside the answer, when the answer is.
+    pub keep: Option<stored::Keep>,
     /// A place of the model that answers, when their number is limited.
     pub place: Option<Place>,
     /// How long the answer is kept for the same request; `None`: it is not.
@@ -73,7 +77,7 @@ struct Read {
     choices: u64,
 }
 
-pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
+pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
     let claim = incoming
         .idempotency_key
         .as_ref()
@@ -86,6 +90,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
         }
     }
     let started_at = pipeline.clock.now();
+    let keep = stored::prepare(pipeline, &mut incoming).await?;
     let read = match read(pipeline, &incoming).await {
         Ok(read) => read,
         Err(refusal) => {
@@ -129,7 +134,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
-        let Admission { account_id, key_id, options, held, rate } = admission;
+        let Admission { account_id, key_id, options, own_keys, held, rate } = admission;
         if let Some(claim) = &claim
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
@@ -154,9 +159,11 @@ pub async fn admit(pipeline: &Rc<Pipeline>, incoming: Incoming, guard: CallGuard
             ceiling,
             account_id,
             key_id,
+            own_keys,
             held,
             rate,
             idempotency: claim,
+            keep,
             place: None,
             cache_ttl: cache::ttl(&pipeline.policy.cache, cache, options.cache_ttl_seconds),
             charged_percent: 100,

@@ -16,6 +16,7 @@ mod relay;
 mod replay;
 mod routing;
 mod settlement;
+mod stored;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -49,7 +50,7 @@ pub struct Pipeline {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub connector: Connector,
-    /// For earlier answers only: replays and the cache.
+    /// For earlier answers only: replays, the cache, and those kept for their callers.
     pub db: Db,
     /// For answers that are kept.
     pub sealer: Sealer,
@@ -74,7 +75,13 @@ pub struct Policy {
     pub idempotency_ttl: Duration,
     /// Longest answer that is kept for replays.
     pub idempotency_bytes_max: usize,
+    /// How long answers are kept whose callers ask for it; `None` when none are.
+    pub responses_retention: Option<Duration>,
+    /// Longest conversation that is continued from kept answers, as a request body.
+    pub responses_bytes_max: usize,
     pub cache: CachePolicy,
+    /// Percent of its price that a call costs when it is made with a key of the caller's own.
+    pub own_key_fee_percent: u32,
     /// Whether spans are exported; without it calls make none.
     pub traced: bool,
 }

@@ -431,7 +431,8 @@ impl Running {
             });
             Kept { content_type: stream_content_type(call.head.framing), body }
         });
-        settlement::capture(&pipeline, call, metered, ending, kept).await
+        let response = reader.meter.kept();
+        settlement::capture(&pipeline, call, metered, ending, kept, response).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Pipeline, admission::Admitted, metering::Metered, replay};
+use super::{Pipeline, admission::Admitted, metering::Metered, replay, stored};
 use crate::{
     actors::{catalog::ModelEntry, journal::NotDurable},
     dialect::Endpoint,
@@ -41,13 +41,14 @@ pub struct Kept<'a> {
     pub body: Option<Bytes>,
 }
 
-/// Books what was used and waits until that is durable.
+/// Books what was used and waits until that is durable. `response` is the answer as one object, for calls whose answers are kept.
 pub async fn capture(
     pipeline: &Rc<Pipeline>,
-    call: Box<Admitted>,
+    mut call: Box<Admitted>,
     metered: Metered,
     ending: Ending,
     kept: Option<Kept<'_>>,
+    response: Option<Bytes>,
 ) -> Result<(), NotDurable> {
     let started_at = pipeline.clock.now();
     let record =
@@ -55,6 +56,8 @@ pub async fn capture(
             replay::record(pipeline, &call.account_id, claim, &call.id, &ending.upstream, kept.content_type, kept.body)
         });
     pipeline.metrics.call_ended(call.head.endpoint, ending.outcome);
+    let keep = call.keep.take().zip(response).zip(ending.answer_id.clone());
+    let (account_id, model) = (call.account_id.clone(), call.model.id.clone());
     let (held, usage, guard) = usage(pipeline, call, Some(metered), ending);
     let durable = match held.capture(usage, record).await {
         Some(charge) => charge.durable().await,
@@ -62,6 +65,9 @@ pub async fn capture(
     };
     let took = u64::try_from(pipeline.clock.now() - started_at).unwrap_or(0);
     pipeline.metrics.stage(Stage::Settlement, Duration::from_micros(took));
+    if let Some(((keep, response), id)) = keep.filter(|_| durable.is_ok()) {
+        stored::keep(pipeline, &account_id, &model, id, keep, &response).await;
+    }
     drop(guard);
     durable
 }

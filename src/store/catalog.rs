@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use pixgate_entities::{model_prices, models, upstreams};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use zeroize::Zeroizing;
 
-use super::{Db, Engine, StoreError, sql};
+use super::{Db, Engine, StoreError, provider_keys, seal::Sealer, sql};
 use crate::domain::catalog::{Model, PriceRecord, Upstream};
 
 /// The whole catalogue at one moment.
@@ -53,6 +54,34 @@ pub async fn get_upstream(db: &Db, name: &str) -> Result<Option<Upstream>, Store
     db.within(async { upstreams::Entity::find_by_id(name).one(db.read()).await?.map(upstream_from_row).transpose() }).await
 }
 
+/// The keys of an upstream in the order in which they are used.
+pub fn open_keys(sealer: &Sealer, upstream: &Upstream) -> Result<Vec<Zeroizing<String>>, StoreError> {
+    let mut keys = Vec::new();
+    if !upstream.sealed_api_key.is_empty() {
+        keys.push(Zeroizing::new(sealer.open(&upstream.name, &upstream.sealed_api_key)?));
+    }
+    if !upstream.sealed_api_keys.is_empty() {
+        let list = Zeroizing::new(sealer.open(&further_keys(&upstream.name), &upstream.sealed_api_keys)?);
+        let list: Vec<String> = sql::from_json(&list, "upstreams.sealed_api_keys")?;
+        keys.extend(list.into_iter().map(Zeroizing::new));
+    }
+    Ok(keys)
+}
+
+/// Seals the keys that take turns with an upstream's first; empty for none.
+pub fn seal_further_keys(sealer: &Sealer, upstream: &str, keys: &[&str]) -> Result<Vec<u8>, StoreError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = Zeroizing::new(sql::to_json(&keys)?);
+    sealer.seal(&further_keys(upstream), &list)
+}
+
+/// Whose they are to the sealer; names of upstreams have no slash.
+fn further_keys(upstream: &str) -> String {
+    format!("{upstream}/keys")
+}
+
 /// [`StoreError::Conflict`] when the name exists.
 pub async fn insert_upstream(db: &Db, upstream: &Upstream) -> Result<(), StoreError> {
     let row = upstream_to_row(upstream)?;
@@ -73,9 +102,16 @@ pub async fn update_upstream(db: &Db, upstream: &Upstream) -> Result<(), StoreEr
     .await
 }
 
-/// Answers `false` when there was none.
+/// Deletes an upstream and what accounts brought for it. Answers `false` when there was none.
 pub async fn delete_upstream(db: &Db, name: &str) -> Result<bool, StoreError> {
-    db.within(async { Ok(upstreams::Entity::delete_by_id(name).exec(db.write()).await?.rows_affected > 0) }).await
+    db.within(async {
+        let transaction = db.begin().await?;
+        provider_keys::delete_of_upstream(&transaction, name).await?;
+        let deleted = upstreams::Entity::delete_by_id(name).exec(&transaction).await?.rows_affected > 0;
+        transaction.commit().await?;
+        Ok(deleted)
+    })
+    .await
 }
 
 pub async fn get_model(db: &Db, id: &str) -> Result<Option<Model>, StoreError> {
@@ -210,6 +246,8 @@ fn upstream_to_row(upstream: &Upstream) -> Result<upstreams::Model, StoreError> 
         enabled: upstream.enabled,
         created_at: upstream.created_at,
         updated_at: upstream.updated_at,
+        options: sql::to_json(&upstream.options)?,
+        sealed_api_keys: Some(upstream.sealed_api_keys.clone()).filter(|sealed| !sealed.is_empty()),
     })
 }
 
@@ -219,6 +257,8 @@ fn upstream_from_row(row: upstreams::Model) -> Result<Upstream, StoreError> {
         weight: sql::number(row.weight, "upstreams.weight")?,
         max_concurrency: row.max_concurrency.map(|count| sql::number(count, "upstreams.max_concurrency")).transpose()?,
         timeouts: sql::from_json(&row.timeouts, "upstreams.timeouts")?,
+        options: sql::from_json(&row.options, "upstreams.options")?,
+        sealed_api_keys: row.sealed_api_keys.unwrap_or_default(),
         name: row.name,
         base_url: row.base_url,
         sealed_api_key: row.sealed_api_key,

@@ -7,23 +7,26 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::{Failure, Stage, echo::EchoBody, http::describe};
+use super::{Failure, Stage, echo::EchoBody, event_stream::EventStreamDecoder, http::describe};
 
 /// An answer's body. Dropping it before its end closes the connection, which tells the upstream to stop.
 #[derive(Debug)]
 pub enum Body {
     Http(HttpBody),
+    /// Amazon's binary messages, given out as server-sent events.
+    Messages(Box<MessagesBody>),
     Echo(EchoBody),
     /// An answer of earlier, whole.
     Stored(Option<Bytes>),
 }
 
 impl Body {
-    /// The next bytes, as they came; `None` at the end. Fails when nothing comes for the idle time or the call's whole time is over; a
+    /// The next bytes; `None` at the end. Fails when nothing comes for the idle time or the call's whole time is over; a
     /// failure is the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
         match self {
             Self::Http(body) => body.next().await,
+            Self::Messages(body) => body.next().await,
             Self::Echo(body) => body.next().await,
             Self::Stored(bytes) => bytes.take().map(Ok),
         }
@@ -119,6 +122,41 @@ impl HttpBody {
     fn end(&mut self, failure: Failure) -> Option<Result<Bytes, Failure>> {
         self.incoming = None;
         Some(Err(failure))
+    }
+}
+
+/// Body of an HTTP answer that is a stream of binary messages. One that ends inside a message fails.
+#[derive(Debug)]
+pub struct MessagesBody {
+    body: HttpBody,
+    decoder: EventStreamDecoder,
+}
+
+impl MessagesBody {
+    pub(super) fn new(body: HttpBody) -> Self {
+        Self { body, decoder: EventStreamDecoder::default() }
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        loop {
+            let chunk = match self.body.next().await {
+                Some(Ok(chunk)) => chunk,
+                Some(Err(failure)) => return Some(Err(failure)),
+                None if self.decoder.is_between_messages() => return None,
+                None => {
+                    self.decoder = EventStreamDecoder::default();
+                    return Some(Err(Failure::BrokenOff("the stream ended inside a message".to_owned())));
+                }
+            };
+            match self.decoder.push(&chunk) {
+                Ok(events) if events.is_empty() => {}
+                Ok(events) => return Some(Ok(events)),
+                Err(failure) => {
+                    self.decoder = EventStreamDecoder::default();
+                    return self.body.end(failure);
+                }
+            }
+        }
     }
 }
 

@@ -4,42 +4,8 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use futures_util::future::{LocalBoxFuture, ready};
 
-use super::{Answer, ApiKey, Call, Echo, Failure, HttpClient, OpenAi, Provider};
-use crate::{
-    clock::Clock,
-    dialect::{Endpoint, format::Quirks},
-    domain::catalog::{ProviderKind, Timeouts},
-};
-
-/// An upstream as calls need it. A change of configuration is a new target.
-#[derive(Debug)]
-pub struct Target {
-    pub name: String,
-    pub provider: ProviderKind,
-    /// Formats it is called in; see `dialect::plan`.
-    pub speaks: &'static [Endpoint],
-    pub quirks: Quirks,
-    pub base_url: String,
-    pub api_key: ApiKey,
-    pub timeouts: Timeouts,
-}
-
-/// Formats that servers of OpenAI's dialect are called in.
-const OPENAI: &[Endpoint] = &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::Embeddings];
-
-/// Formats that an upstream of this kind is called in.
-fn speaks(provider: ProviderKind) -> &'static [Endpoint] {
-    match provider {
-        ProviderKind::Openai | ProviderKind::Echo => OPENAI,
-    }
-}
-
-impl Target {
-    /// A target with what its kind of provider is known to speak and need.
-    pub fn new(name: String, provider: ProviderKind, base_url: String, api_key: ApiKey, timeouts: Timeouts) -> Self {
-        Self { speaks: speaks(provider), quirks: Quirks::default(), name, provider, base_url, api_key, timeouts }
-    }
-}
+use super::{Answer, Call, Echo, Failure, HttpClient, HttpProvider, Provider, Target};
+use crate::{clock::Clock, domain::catalog::ProviderKind};
 
 /// Makes and keeps the providers of one thread. Clones share them.
 #[derive(Clone)]
@@ -70,10 +36,10 @@ impl Connector {
         provider
     }
 
-    fn make(&self, target: &Target) -> Rc<dyn Provider> {
+    fn make(&self, target: &Arc<Target>) -> Rc<dyn Provider> {
         match target.provider {
             ProviderKind::Echo => Rc::new(Echo::new(self.clock.clone(), target.timeouts)),
-            ProviderKind::Openai => match OpenAi::new(&self.client, &target.base_url, &target.api_key, target.timeouts, target.speaks) {
+            _ => match HttpProvider::new(&self.client, target) {
                 Ok(provider) => Rc::new(provider),
                 Err(error) => Rc::new(Misconfigured(error)),
             },

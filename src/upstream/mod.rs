@@ -3,23 +3,40 @@
 //! A call makes one attempt. Absent on purpose: retries, failover and breakers (`pipeline`, `actors`), what answers mean (`dialect`),
 //! and the caller's own headers, of which only the format's own are forwarded.
 
+mod address;
+mod auth;
 mod body;
 mod connector;
 pub mod echo;
+mod event_stream;
 pub mod http;
-pub mod openai;
+mod http_provider;
+mod key_ring;
+mod presets;
+mod refusal;
+mod target;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+pub use address::{base_url, parse_base_url};
+pub use auth::{ApiKey, check_foreign_key, check_key};
 pub use body::Body;
 use bytes::Bytes;
-pub use connector::{Connector, Target};
+pub use connector::Connector;
 pub use echo::Echo;
 use futures_util::future::LocalBoxFuture;
 pub use http::HttpClient;
-pub use openai::{ApiKey, OpenAi, parse_base_url};
+pub use http_provider::{HttpProvider, static_header};
+pub use key_ring::KEYS_MAX;
+pub use presets::Preset;
+pub use target::Target;
 
-use crate::dialect::Endpoint;
+use crate::{dialect::Endpoint, domain::catalog::Upstream};
+
+/// Whether accounts may bring keys of their own for an upstream.
+pub fn takes_own_keys(upstream: &Upstream) -> bool {
+    Preset::of(upstream.provider).takes_own_keys(&upstream.base_url, &upstream.options)
+}
 
 /// One attempt to be made.
 #[derive(Debug, Clone)]
@@ -36,6 +53,8 @@ pub struct Call {
     pub betas: Option<String>,
     /// Sent along as `x-request-id`.
     pub request_id: String,
+    /// A key of the caller's own, instead of the upstream's keys.
+    pub api_key: Option<ApiKey>,
     /// What is left of the call's whole time, the answer's body included.
     pub deadline: Duration,
 }
@@ -133,6 +152,8 @@ mod tests {
         check(Failure::BrokenOff(String::new()), true, true, true);
         check(Failure::TooLarge, false, false, false);
         check(refused(503), true, true, true);
+        // Anthropic is overloaded.
+        check(refused(529), true, true, true);
         check(refused(429), true, true, false);
         check(refused(401), false, true, true);
         check(refused(403), false, true, false);

@@ -4,7 +4,7 @@ use super::{Control, ControlError, Model, Upstream, publish};
 use crate::{
     domain::{
         Timestamp,
-        catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts},
+        catalog::{Capabilities, ModelKind, ProviderKind, Route},
         pricing::{Price, Unit},
         route::Routing,
     },
@@ -47,19 +47,7 @@ fn unless_exists(inserted: Result<(), StoreError>) -> Result<bool, ControlError>
 }
 
 fn echo_upstream(now: Timestamp) -> Upstream {
-    Upstream {
-        name: UPSTREAM.to_owned(),
-        provider: ProviderKind::Echo,
-        base_url: String::new(),
-        sealed_api_key: Vec::new(),
-        weight: 1,
-        priority: 0,
-        max_concurrency: None,
-        timeouts: Timeouts::default(),
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    }
+    Upstream::new(UPSTREAM, ProviderKind::Echo, now)
 }
 
 fn echo(now: Timestamp) -> Model {

@@ -7,14 +7,17 @@ use utoipa::ToSchema;
 use super::{Control, ControlError, PRIORITY_MAX, Upstream, WEIGHT_MAX, builtin, publish};
 use crate::{
     control::{Actor, Page, PageRequest, audit, given, input::check_range},
-    domain::catalog::{ProviderKind, Timeouts},
+    domain::catalog::{ProviderKind, Timeouts, UpstreamOptions},
     store,
     telemetry::redact::{Secret, scrub},
-    upstream::{ApiKey, Target, parse_base_url},
+    upstream::{self, ApiKey, KEYS_MAX, Target},
 };
 
 const NAME_LENGTH_MAX: usize = 64;
-const API_KEY_LENGTH_MAX: usize = 4_096;
+/// The JSON of a service account fits.
+const API_KEY_LENGTH_MAX: usize = 8_192;
+const HEADERS_MAX: usize = 32;
+const OPTION_LENGTH_MAX: usize = 200;
 const CONCURRENCY_MAX: u32 = 1_000_000;
 const TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
@@ -26,14 +29,21 @@ pub struct NewUpstream {
     #[schema(example = "openai", pattern = "^[a-z0-9._-]{1,64}$")]
     pub name: String,
     pub provider: ProviderKind,
-    /// What the vendor's own SDK takes: for OpenAI-compatible servers with `/v1`. Nothing for `echo`.
+    /// What the vendor's own SDK takes: for OpenAI-compatible servers with `/v1`. The provider's usual one when missing; nothing for `echo`.
     #[serde(default)]
     #[schema(example = "https://api.openai.com/v1")]
     pub base_url: Option<String>,
-    /// Kept encrypted, never shown again.
+    /// Kept encrypted, never shown again. For `vertex` the JSON of a service account, for `bedrock` `ACCESS_KEY_ID:SECRET[:SESSION_TOKEN]`
+    /// or a Bedrock API key.
     #[serde(default)]
-    #[schema(value_type = Option<String>, write_only, max_length = 4096)]
+    #[schema(value_type = Option<String>, write_only, max_length = 8192)]
     pub api_key: Option<Secret>,
+    /// Further keys: calls use all of them in turn, and leave one alone for a while when it is refused.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, write_only, max_items = 31)]
+    pub api_keys: Option<Vec<Secret>>,
+    #[serde(default)]
+    pub options: Option<UpstreamOptions>,
     /// Share of the calls among upstreams of one priority; 1 when missing.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 10_000)]
@@ -53,18 +63,46 @@ pub struct NewUpstream {
     pub enabled: Option<bool>,
 }
 
+impl NewUpstream {
+    /// An upstream of which nothing else is said.
+    pub fn of(name: impl Into<String>, provider: ProviderKind) -> Self {
+        Self {
+            name: name.into(),
+            provider,
+            base_url: None,
+            api_key: None,
+            api_keys: None,
+            options: None,
+            weight: None,
+            priority: None,
+            max_concurrency: None,
+            timeouts: None,
+            enabled: None,
+        }
+    }
+}
+
 /// What to change of an upstream; fields that are missing stay.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamPatch {
     #[serde(default)]
     pub provider: Option<ProviderKind>,
+    /// An empty text is the provider's usual one.
     #[serde(default)]
     pub base_url: Option<String>,
     /// Null or an empty text takes the key away.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, write_only, max_length = 4096)]
+    #[schema(value_type = Option<String>, write_only, max_length = 8192)]
     pub api_key: Option<Option<Secret>>,
+    /// Replaces the further keys; an empty list or null takes them away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>, write_only, max_items = 31)]
+    pub api_keys: Option<Option<Vec<Secret>>>,
+    /// Replaces all options; null takes them away.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<UpstreamOptions>)]
+    pub options: Option<Option<UpstreamOptions>>,
     #[serde(default)]
     #[schema(minimum = 1, maximum = 10_000)]
     pub weight: Option<u32>,
@@ -108,25 +146,28 @@ pub struct UpstreamTest {
 }
 
 pub async fn create_upstream(control: &Control, actor: &Actor, new: NewUpstream) -> Result<Upstream, ControlError> {
+    let upstream = draft(control, new)?;
+    store::catalog::insert_upstream(&control.db, &upstream).await?;
+    publish(control).await?;
+    audit::note(control, actor, "upstream.create", &upstream.name, describe(&upstream)).await;
+    Ok(upstream)
+}
+
+/// Whether an upstream could be made so, as far as it depends on nothing else.
+pub fn check_upstream(control: &Control, new: NewUpstream) -> Result<(), ControlError> {
+    draft(control, new).map(|_| ())
+}
+
+fn draft(control: &Control, new: NewUpstream) -> Result<Upstream, ControlError> {
     check_name(&new.name)?;
     let now = control.clock.now();
-    let mut upstream = Upstream {
-        name: new.name,
-        provider: new.provider,
-        base_url: String::new(),
-        sealed_api_key: Vec::new(),
-        weight: 1,
-        priority: 0,
-        max_concurrency: None,
-        timeouts: Timeouts::default(),
-        enabled: true,
-        created_at: now,
-        updated_at: now,
-    };
+    let mut upstream = Upstream::new(new.name, new.provider, now);
     let wishes = UpstreamPatch {
         provider: None,
         base_url: new.base_url,
         api_key: Some(new.api_key),
+        api_keys: Some(new.api_keys),
+        options: Some(new.options),
         weight: new.weight,
         priority: new.priority,
         max_concurrency: Some(new.max_concurrency),
@@ -134,9 +175,6 @@ pub async fn create_upstream(control: &Control, actor: &Actor, new: NewUpstream)
         enabled: new.enabled,
     };
     apply(control, &mut upstream, wishes)?;
-    store::catalog::insert_upstream(&control.db, &upstream).await?;
-    publish(control).await?;
-    audit::note(control, actor, "upstream.create", &upstream.name, describe(&upstream)).await;
     Ok(upstream)
 }
 
@@ -152,7 +190,7 @@ pub async fn list_upstreams(control: &Control, page: &PageRequest) -> Result<Pag
 
 pub async fn patch_upstream(control: &Control, actor: &Actor, name: &str, patch: UpstreamPatch) -> Result<Upstream, ControlError> {
     let mut upstream = get_upstream(control, name).await?;
-    let key_changed = patch.api_key.is_some();
+    let key_changed = patch.api_key.is_some() || patch.api_keys.is_some();
     apply(control, &mut upstream, patch)?;
     upstream.updated_at = control.clock.now();
     store::catalog::update_upstream(&control.db, &upstream).await?;
@@ -186,11 +224,8 @@ pub async fn delete_upstream(control: &Control, actor: &Actor, name: &str) -> Re
 /// Asks an upstream for a sign of life that costs nothing, whether it is enabled or not.
 pub async fn test_upstream(control: &Control, name: &str) -> Result<UpstreamTest, ControlError> {
     let upstream = get_upstream(control, name).await?;
-    let api_key = match upstream.sealed_api_key.as_slice() {
-        [] => ApiKey::new(""),
-        sealed => ApiKey::new(control.sealer.open(&upstream.name, sealed)?),
-    };
-    let target = Target::new(upstream.name, upstream.provider, upstream.base_url, api_key, upstream.timeouts);
+    let keys = store::catalog::open_keys(&control.sealer, &upstream)?;
+    let target = Target::new(&upstream, keys.into_iter().map(ApiKey::from).collect());
     let outcome = control.connector.provider(&target.into()).probe().await;
     Ok(match outcome {
         Ok(micros) => UpstreamTest { ok: true, latency_ms: Some(micros / 1_000), error: None },
@@ -209,15 +244,27 @@ fn apply(control: &Control, upstream: &mut Upstream, patch: UpstreamPatch) -> Re
     if let Some(base_url) = patch.base_url {
         upstream.base_url = base_url.trim().trim_end_matches('/').to_owned();
     }
-    check_base_url(upstream.provider, &upstream.base_url)?;
+    if let Some(options) = patch.options {
+        upstream.options = options.unwrap_or_default();
+    }
+    check_options(upstream)?;
+    check_base_url(upstream)?;
     if let Some(api_key) = patch.api_key {
-        upstream.sealed_api_key = match api_key.filter(|key| !key.is_empty()) {
-            Some(key) => {
-                check_api_key(&key)?;
-                control.sealer.seal(&upstream.name, key.expose())?
-            }
-            None => Vec::new(),
-        };
+        let api_key = api_key.filter(|key| !key.is_empty());
+        if let Some(key) = &api_key {
+            check_api_key("api_key", upstream, key)?;
+        }
+        let sealed = api_key.map(|key| control.sealer.seal(&upstream.name, key.expose())).transpose()?;
+        upstream.sealed_api_key = sealed.unwrap_or_default();
+    }
+    if let Some(api_keys) = patch.api_keys {
+        let api_keys = api_keys.unwrap_or_default();
+        check_range("api_keys", api_keys.len(), 0, KEYS_MAX - 1)?;
+        for (index, key) in api_keys.iter().enumerate() {
+            check_api_key(&format!("api_keys[{index}]"), upstream, key)?;
+        }
+        let texts: Vec<&str> = api_keys.iter().map(Secret::expose).collect();
+        upstream.sealed_api_keys = store::catalog::seal_further_keys(&control.sealer, &upstream.name, &texts)?;
     }
     if let Some(weight) = patch.weight {
         check_range("weight", weight, 1, WEIGHT_MAX)?;
@@ -266,24 +313,61 @@ fn check_name(name: &str) -> Result<(), ControlError> {
     Ok(())
 }
 
-fn check_base_url(provider: ProviderKind, base_url: &str) -> Result<(), ControlError> {
-    match provider {
-        ProviderKind::Echo if base_url.is_empty() => Ok(()),
-        ProviderKind::Echo => Err(ControlError::invalid("base_url", "base_url must be empty: echo needs no server")),
-        ProviderKind::Openai => match parse_base_url(base_url) {
-            Ok(_) => Ok(()),
-            Err(why) => Err(ControlError::invalid("base_url", format!("base_url cannot be used: {why}"))),
-        },
+fn check_base_url(upstream: &Upstream) -> Result<(), ControlError> {
+    if upstream.provider == ProviderKind::Echo {
+        return match upstream.base_url.as_str() {
+            "" => Ok(()),
+            _ => Err(ControlError::invalid("base_url", "base_url must be empty: echo needs no server")),
+        };
+    }
+    match upstream::base_url(upstream.provider, &upstream.base_url, &upstream.options) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(ControlError::invalid("base_url", format!("base_url cannot be used: {why}"))),
     }
 }
 
-fn check_api_key(key: &Secret) -> Result<(), ControlError> {
-    let text = key.expose();
-    if text.len() > API_KEY_LENGTH_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let why = format!("api_key must have at most {API_KEY_LENGTH_MAX} visible ASCII characters, because it is sent in a header");
-        return Err(ControlError::invalid("api_key", why));
+fn check_options(upstream: &Upstream) -> Result<(), ControlError> {
+    let options = &upstream.options;
+    let invalid = |name: &str, why: String| Err(ControlError::invalid(&format!("options.{name}"), format!("options.{name}: {why}")));
+    let words = [
+        ("api_version", &options.api_version),
+        ("region", &options.region),
+        ("project", &options.project),
+        ("location", &options.location),
+    ];
+    for (name, word) in words {
+        // They become parts of URLs and hosts.
+        let fits = |word: &str| {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+            !word.is_empty() && word.len() <= OPTION_LENGTH_MAX && word.bytes().all(is_plain)
+        };
+        if word.as_deref().is_some_and(|word| !fits(word)) {
+            return invalid(name, "it must consist of letters, digits, '-', '_', '.' and ':'".to_owned());
+        }
     }
-    Ok(())
+    if options.headers.len() > HEADERS_MAX {
+        return invalid("headers", format!("at most {HEADERS_MAX} are allowed"));
+    }
+    for (name, value) in &options.headers {
+        if let Err(why) = upstream::static_header(name, value) {
+            return invalid("headers", why);
+        }
+    }
+    let preset = upstream::Preset::of(upstream.provider);
+    if let Err(why) = preset.speaks(options) {
+        return invalid("speaks", why);
+    }
+    match preset.quirks(options) {
+        Ok(_) => Ok(()),
+        Err(why) => invalid("quirks", why),
+    }
+}
+
+fn check_api_key(param: &str, upstream: &Upstream, key: &Secret) -> Result<(), ControlError> {
+    if key.is_empty() || key.expose().len() > API_KEY_LENGTH_MAX {
+        return Err(ControlError::invalid(param, format!("{param} must have 1 to {API_KEY_LENGTH_MAX} characters")));
+    }
+    upstream::check_key(upstream, &ApiKey::new(key.expose())).map_err(|why| ControlError::invalid(param, format!("{param}: {why}")))
 }
 
 /// For the audit trail: all that is no secret.
@@ -291,6 +375,7 @@ fn describe(upstream: &Upstream) -> serde_json::Value {
     json!({
         "provider": upstream.provider,
         "base_url": upstream.base_url,
+        "options": upstream.options,
         "weight": upstream.weight,
         "priority": upstream.priority,
         "max_concurrency": upstream.max_concurrency,
@@ -322,12 +407,41 @@ mod tests {
         assert!(merge_timeouts(Timeouts::default(), zero).is_err());
     }
 
+    fn upstream(provider: ProviderKind, base_url: &str, options: &str) -> Upstream {
+        let options = serde_json::from_str(options).unwrap();
+        Upstream { base_url: base_url.to_owned(), options, ..Upstream::new("u", provider, 0) }
+    }
+
     #[test]
-    fn only_echo_goes_without_a_url() {
-        assert!(check_base_url(ProviderKind::Echo, "").is_ok());
-        assert!(check_base_url(ProviderKind::Echo, "http://x").is_err());
-        assert!(check_base_url(ProviderKind::Openai, "https://api.openai.com/v1").is_ok());
-        assert!(check_base_url(ProviderKind::Openai, "").is_err());
-        assert!(check_base_url(ProviderKind::Openai, "ftp://x").is_err());
+    fn base_urls_fit_their_provider() {
+        let check = |provider, base_url, options| check_base_url(&upstream(provider, base_url, options)).is_ok();
+        assert!(check(ProviderKind::Echo, "", "{}"));
+        assert!(!check(ProviderKind::Echo, "http://x", "{}"));
+        assert!(check(ProviderKind::Openai, "https://api.openai.com/v1", "{}"));
+        assert!(check(ProviderKind::Openai, "", "{}"));
+        assert!(!check(ProviderKind::Openai, "ftp://x", "{}"));
+        assert!(!check(ProviderKind::OpenaiCompatible, "", "{}"));
+        assert!(!check(ProviderKind::Bedrock, "", "{}"));
+        assert!(check(ProviderKind::Bedrock, "", r#"{"region":"eu-west-1"}"#));
+    }
+
+    #[test]
+    fn options_are_checked_by_name() {
+        let refused = |options| match check_options(&upstream(ProviderKind::Openai, "", options)) {
+            Ok(()) => None,
+            Err(ControlError::Invalid { param, .. }) => param,
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(refused(r#"{"headers":{"helicone-auth":"x"},"speaks":["messages"],"quirks":{"sampling":false}}"#), None);
+        for (options, param) in [
+            (r#"{"region":"a/b"}"#, "options.region"),
+            (r#"{"api_version":""}"#, "options.api_version"),
+            (r#"{"headers":{"authorization":"x"}}"#, "options.headers"),
+            (r#"{"headers":{"x":"a\nb"}}"#, "options.headers"),
+            (r#"{"speaks":["chat"]}"#, "options.speaks"),
+            (r#"{"quirks":{"colour":true}}"#, "options.quirks"),
+        ] {
+            assert_eq!(refused(options).as_deref(), Some(param), "{options}");
+        }
     }
 }

@@ -17,9 +17,25 @@ pub(super) struct Reported {
     #[serde(default)]
     cache_creation_input_tokens: Option<Count>,
     #[serde(default)]
+    cache_creation: Option<CacheCreation>,
+    #[serde(default)]
     output_tokens: Option<Count>,
     #[serde(default)]
     output_tokens_details: Option<OutputDetails>,
+    #[serde(default)]
+    server_tool_use: Option<ServerTools>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CacheCreation {
+    #[serde(default)]
+    ephemeral_1h_input_tokens: Option<Count>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ServerTools {
+    #[serde(default)]
+    web_search_requests: Option<Count>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,8 +61,10 @@ impl Reported {
             input_tokens: self.input_tokens.or(earlier.input_tokens),
             cache_read_input_tokens: self.cache_read_input_tokens.or(earlier.cache_read_input_tokens),
             cache_creation_input_tokens: self.cache_creation_input_tokens.or(earlier.cache_creation_input_tokens),
+            cache_creation: self.cache_creation.or(earlier.cache_creation),
             output_tokens: self.output_tokens.or(earlier.output_tokens),
             output_tokens_details: self.output_tokens_details.or(earlier.output_tokens_details),
+            server_tool_use: self.server_tool_use.or(earlier.server_tool_use),
         }
     }
 
@@ -55,12 +73,16 @@ impl Reported {
         let count = |count: Option<Count>| count.map_or(0, |count| count.0);
         let output = count(self.output_tokens);
         let thinking = self.output_tokens_details.as_ref().map_or(0, |details| count(details.thinking_tokens)).min(output);
+        let written = count(self.cache_creation_input_tokens);
+        let written_1h = self.cache_creation.as_ref().map_or(0, |details| count(details.ephemeral_1h_input_tokens)).min(written);
         Quantities {
             input_tokens: count(self.input_tokens),
             cached_input_tokens: count(self.cache_read_input_tokens),
-            cache_write_tokens: count(self.cache_creation_input_tokens),
+            cache_write_tokens: written - written_1h,
+            cache_write_1h_tokens: written_1h,
             output_tokens: output - thinking,
             reasoning_tokens: thinking,
+            searches: self.server_tool_use.as_ref().map_or(0, |tools| count(tools.web_search_requests)),
             ..Quantities::default()
         }
     }
@@ -68,18 +90,28 @@ impl Reported {
 
 /// The usage object of an answer that is written here, with every member that Anthropic's own has.
 pub(super) fn made(quantities: &Quantities) -> String {
-    let output = quantities.output_tokens + quantities.reasoning_tokens;
+    let Quantities { cached_input_tokens: cached, cache_write_tokens: written_5m, cache_write_1h_tokens: written_1h, .. } = *quantities;
+    let written = written_5m + written_1h;
+    let searches = match quantities.searches {
+        0 => "null".to_owned(),
+        searches => format!(r#"{{"web_search_requests":{searches},"web_fetch_requests":0}}"#),
+    };
     format!(
         concat!(
             r#"{{"input_tokens":{input},"cache_creation_input_tokens":{written},"cache_read_input_tokens":{cached},"#,
-            r#""cache_creation":{{"ephemeral_5m_input_tokens":{written},"ephemeral_1h_input_tokens":0}},"output_tokens":{output},"#,
-            r#""output_tokens_details":{{"thinking_tokens":{thinking}}},"server_tool_use":null,"service_tier":null,"inference_geo":null,"speed":null}}"#
+            r#""cache_creation":{{"ephemeral_5m_input_tokens":{written_5m},"ephemeral_1h_input_tokens":{written_1h}}},"output_tokens":{output},"#,
+            r#""output_tokens_details":{{"thinking_tokens":{thinking}}},"server_tool_use":{searches},"service_tier":null,"#,
+            r#""inference_geo":null,"speed":null}}"#
         ),
-        input = quantities.input_tokens,
-        written = quantities.cache_write_tokens,
-        cached = quantities.cached_input_tokens,
-        output = output,
+        // Sound and images are input and output like any other here.
+        input = quantities.all_input_tokens() - cached - written,
+        written = written,
+        cached = cached,
+        written_5m = written_5m,
+        written_1h = written_1h,
+        output = quantities.all_output_tokens(),
         thinking = quantities.reasoning_tokens,
+        searches = searches,
     )
 }
 
@@ -101,13 +133,15 @@ mod tests {
     #[test]
     fn cached_tokens_are_outside_and_thinking_is_inside() {
         let raw = r#"{"input_tokens":10,"cache_read_input_tokens":30,"cache_creation_input_tokens":20,"output_tokens":50,
-            "cache_creation":{"ephemeral_5m_input_tokens":20,"ephemeral_1h_input_tokens":0},"output_tokens_details":{"thinking_tokens":40},"service_tier":"standard"}"#;
+            "cache_creation":{"ephemeral_5m_input_tokens":15,"ephemeral_1h_input_tokens":5},"server_tool_use":{"web_search_requests":2},"output_tokens_details":{"thinking_tokens":40},"service_tier":"standard"}"#;
         let expected = Quantities {
             input_tokens: 10,
             cached_input_tokens: 30,
-            cache_write_tokens: 20,
+            cache_write_tokens: 15,
+            cache_write_1h_tokens: 5,
             output_tokens: 10,
             reasoning_tokens: 40,
+            searches: 2,
             ..Quantities::default()
         };
         assert_eq!(Reported::read(raw).map(|reported| reported.quantities()), Some(expected));
@@ -154,6 +188,8 @@ mod tests {
                 input_tokens: input,
                 cached_input_tokens: cached,
                 cache_write_tokens: written,
+                cache_write_1h_tokens: TOKENS_MAX - written,
+                searches: cached,
                 output_tokens: output,
                 reasoning_tokens: thinking,
                 ..Quantities::default()

@@ -40,6 +40,8 @@ pub struct Request {
     pub metadata: Option<Json>,
     pub cache_key: Option<String>,
     pub service_tier: Option<String>,
+    /// What answers in the caller's dialect repeat of the call (OpenAI Responses): an object.
+    pub echo: Option<Json>,
     /// The caller knows one function call per answer and no ids of calls (OpenAI chat before it had tools).
     pub legacy_functions: bool,
     /// Fields that were there and that no other dialect can express.

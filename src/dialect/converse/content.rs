@@ -44,7 +44,12 @@ impl Writer<'_> {
                 }
                 out.object().put("text", &**text);
             }
-            Content::Image { source, .. } => self.image(out, source)?,
+            Content::Image { source, detail } => {
+                if detail.is_some() {
+                    self.losses.drop(Part::ImageDetail);
+                }
+                self.image(out, source)?;
+            }
             Content::Document { source, name } => self.document(out, source, name.as_deref())?,
             Content::Audio { .. } => self.losses.refuse(Part::AudioInput, "the model's format takes no sound")?,
             Content::ToolCall { id, name, arguments, kind, .. } => {

@@ -47,6 +47,7 @@ pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
     // What changes nothing about the answer, or is only ever tried.
     let hints = [
         (Part::User, request.user.is_some()),
+        (Part::ParticipantName, request.turns.iter().any(|turn| turn.name.is_some())),
         (Part::Metadata, request.metadata.is_some()),
         (Part::CacheKey, request.cache_key.is_some()),
         (Part::Verbosity, request.verbosity.is_some()),

@@ -79,7 +79,7 @@ pub async fn get_upstream(admin: Admin, name: web::Path<String>) -> Result<HttpR
 ///
 /// Calls that run finish on the old configuration.
 #[utoipa::path(patch, path = "/admin/v1/upstreams/{name}", tag = "Admin: catalogue", security(("key" = ["admin"])),
-    params(("name" = String, Path, description = "Name of the upstream")), request_body = UpstreamPatch,
+    params(("name" = String, Path, description = "Name of the upstream")), request_body = Option<UpstreamPatch>,
     responses((status = 200, body = UpstreamView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
 pub async fn patch_upstream(admin: Admin, name: web::Path<String>, Json(patch): Json<UpstreamPatch>) -> Result<HttpResponse, ApiError> {
     let upstream = admin.change(|control, actor| async move { catalog::patch_upstream(&control, &actor, &name, patch).await }).await?;
@@ -236,7 +236,7 @@ pub async fn list_prices(admin: Admin, id: web::Path<String>, Query(query): Quer
 ///
 /// Calls that run keep the prices of their admission.
 #[utoipa::path(patch, path = "/admin/v1/models/{id}", tag = "Admin: catalogue", security(("key" = ["admin"])),
-    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")), request_body = ModelPatch,
+    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")), request_body = Option<ModelPatch>,
     responses((status = 200, body = CatalogModelView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
 pub async fn patch_model(admin: Admin, id: web::Path<String>, Json(patch): Json<ModelPatch>) -> Result<HttpResponse, ApiError> {
     let model = admin.change(|control, actor| async move { catalog::patch_model(&control, &actor, &id, patch).await }).await?;

@@ -92,6 +92,10 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Serde would take an array for an object with its fields in order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::invalid("the body must be a JSON object, not an array", None));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -143,6 +147,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_field() {
+        check::<NewAccount>(r#" ["a@b"]"#, None, "not an array");
         check::<NewAccount>("{}", Some("email"), "missing field");
         check::<NewAccount>(r#"{"email":"a@b","colour":1}"#, Some("colour"), "unknown field");
         check::<NewAccount>(r#"{"email":"a@b","email":"c@d"}"#, Some("email"), "duplicate field");

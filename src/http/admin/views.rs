@@ -17,12 +17,13 @@ use crate::{
         Micros,
         account::AccountStatus,
         api_key::{Budget, KeyOptions, Scope},
-        catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts},
+        catalog::{Capabilities, ModelKind, ProviderKind, Route, Timeouts, UpstreamOptions},
         ledger::{Book, Category, TransferKind},
         pricing::Price,
         quota::Limits,
         route::Routing,
     },
+    upstream,
 };
 
 /// A customer.
@@ -237,6 +238,9 @@ pub struct UpstreamView {
     pub base_url: String,
     /// Whether an API key is kept; the key itself is never shown.
     pub has_api_key: bool,
+    /// Whether further keys take turns with it.
+    pub has_further_api_keys: bool,
+    pub options: UpstreamOptions,
     pub weight: u32,
     pub priority: i32,
     /// Null is unlimited.
@@ -251,9 +255,12 @@ impl From<Upstream> for UpstreamView {
     fn from(upstream: Upstream) -> Self {
         Self {
             has_api_key: !upstream.sealed_api_key.is_empty(),
+            has_further_api_keys: !upstream.sealed_api_keys.is_empty(),
+            // What calls use; the provider's own where none was given.
+            base_url: upstream::base_url(upstream.provider, &upstream.base_url, &upstream.options).unwrap_or(upstream.base_url),
+            options: upstream.options,
             name: upstream.name,
             provider: upstream.provider,
-            base_url: upstream.base_url,
             weight: upstream.weight,
             priority: upstream.priority,
             max_concurrency: upstream.max_concurrency,

@@ -2,9 +2,11 @@
 
 pub mod caller;
 pub mod completions;
+pub mod gemini;
 pub mod messages;
 pub mod models;
 mod paid;
+pub mod responses;
 
 use actix_web::web;
 
@@ -16,6 +18,14 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(completions::embeddings)
         .service(messages::messages)
         .service(messages::count_tokens)
+        .service(responses::create)
+        .service(responses::input_tokens)
+        .service(responses::cancel)
+        .service(responses::list_input_items)
+        .service(responses::retrieve)
+        .service(responses::delete_response)
+        .service(gemini::call_model)
+        .service(gemini::call_tuned_model)
         .service(models::list)
         .service(models::get)
         .service(models::list_gemini)

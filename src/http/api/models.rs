@@ -208,9 +208,10 @@ struct AnthropicModel {
     max_input_tokens: Option<u64>,
     max_tokens: Option<u64>,
     lifecycle: &'static str,
+    /// When its vendor may switch it off.
+    retires_at: Option<String>,
     /// The rest is not known here, and has to be there.
     deprecated_at: (),
-    retires_at: (),
     line: (),
     capabilities: (),
 }
@@ -231,11 +232,11 @@ impl AnthropicModel {
             id: model.id.clone(),
             display_name: model.display_name.clone(),
             created_at: rfc3339(model.created_at),
-            max_input_tokens: model.context_window,
+            max_input_tokens: model.max_input_tokens.or(model.context_window),
             max_tokens: model.max_output_tokens,
-            lifecycle: "active",
+            lifecycle: if model.deprecated_at.is_some() { "deprecated" } else { "active" },
+            retires_at: model.deprecated_at.as_ref().map(|day| format!("{day}T00:00:00Z")),
             deprecated_at: (),
-            retires_at: (),
             line: (),
             capabilities: (),
         }
@@ -279,7 +280,7 @@ impl GeminiModel {
             // Versions are part of our ids.
             version: "",
             display_name: model.display_name.clone(),
-            input_token_limit: model.context_window,
+            input_token_limit: model.max_input_tokens.or(model.context_window),
             output_token_limit: model.max_output_tokens,
             supported_generation_methods: methods
                 .into_iter()
@@ -290,7 +291,7 @@ impl GeminiModel {
     }
 }
 
-pub(super) async fn caller(request: &HttpRequest, pipeline: &Pipeline, reader: &CallerReader) -> Result<Identity, ApiError> {
+pub(in crate::http) async fn caller(request: &HttpRequest, pipeline: &Pipeline, reader: &CallerReader) -> Result<Identity, ApiError> {
     let presented = reader.read(request, Scope::Inference)?;
     Ok(pipeline.accounts.authenticate(&presented).await?)
 }

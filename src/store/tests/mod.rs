@@ -2,6 +2,7 @@
 
 mod calls;
 mod credits;
+mod responses;
 mod rows;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use pixgate_entities as entities;
-use pixgate_migration::MigratorTrait;
+use pixgate_migration::{Migrator, MigratorTrait};
 use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable};
 
 use super::*;
 use crate::{
     domain::{
         api_key::{ApiKey, Budget, BudgetPeriod, KeyOptions, Scope},
-        catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream},
+        catalog::{Capabilities, Model, ModelKind, PriceRecord, PriceSource, ProviderKind, Route, Timeouts, Upstream, UpstreamOptions},
         pricing::{Price, Unit},
         route::Routing,
     },
@@ -32,7 +32,7 @@ async fn migrations_apply_once() {
 async fn a_fresh_database_waits_for_all_migrations() {
     let directory = tempfile::tempdir().unwrap();
     let db = Db::open(&options(format!("sqlite://{}/new/x.db", directory.path().display()))).await.unwrap();
-    assert_eq!(db.pending_migrations().await.unwrap().len(), pixgate_migration::Migrator::migrations().len());
+    assert_eq!(db.pending_migrations().await.unwrap().len(), Migrator::migrations().len());
     db.migrate().await.unwrap();
     assert_eq!(db.pending_migrations().await.unwrap().len(), 0);
 }
@@ -137,6 +137,8 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(db, "foreign_accounts", row!(foreign_accounts { source: "s", foreign_id: "f", account_id: ACCOUNT, created_at: 1 }))
+            .await;
         assert_matches(
             db,
             "api_keys",
@@ -162,6 +164,7 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(db, "key_notes", row!(key_notes { key_id: "k", metadata: json, blocked_at: 1, expires_before: 2 })).await;
         assert_matches(
             db,
             "upstreams",
@@ -176,8 +179,16 @@ async fn entities_match_the_migration() {
                 timeouts: json,
                 enabled: true,
                 created_at: 1,
-                updated_at: 2
+                updated_at: 2,
+                options: json,
+                sealed_api_keys: vec![2]
             }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "account_provider_keys",
+            row!(account_provider_keys { account_id: "a", upstream: "u", sealed_key: vec![1], last4: "4", created_at: 1 }),
         )
         .await;
         assert_matches(
@@ -247,6 +258,21 @@ async fn entities_match_the_migration() {
             db,
             "sessions",
             row!(sessions { id: "s", account_id: "a", digest: vec![9], purpose: "session", expires_at: 1, used_at: 2, created_at: 3 }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "stored_responses",
+            row!(stored_responses {
+                id: "r",
+                account_id: "a",
+                model: "m",
+                previous_id: "p".to_owned(),
+                sealed_input: vec![0, 255],
+                sealed_output: vec![1],
+                created_at: 1,
+                expires_at: 2
+            }),
         )
         .await;
         assert_matches(
@@ -381,6 +407,8 @@ async fn the_catalogue_is_loaded_as_it_was_saved() {
             provider: ProviderKind::Openai,
             base_url: "http://127.0.0.1:1/v1".to_owned(),
             sealed_api_key: vec![1, 2, 3],
+            sealed_api_keys: vec![4],
+            options: UpstreamOptions { region: Some("eu-west-1".to_owned()), ..UpstreamOptions::default() },
             weight: 3,
             priority: -1,
             max_concurrency: Some(8),

@@ -19,6 +19,7 @@ async fn call_with(timeouts: Timeouts, endpoint: Endpoint, body: &str) -> Result
         content_type: "application/json".into(),
         version: None,
         betas: None,
+        api_key: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
         streamed: body.contains("\"stream\":true"),
         request_id: "req_0123".to_owned(),

@@ -8,7 +8,7 @@ use super::{
     table, *,
 };
 use crate::domain::{
-    catalog::{ModelKind, ProviderKind, Timeouts, Upstream},
+    catalog::{ModelKind, ProviderKind, Upstream},
     pricing::{Price, Unit, validate},
 };
 
@@ -221,19 +221,7 @@ fn what_cannot_be_read_is_named() {
 }
 
 fn upstream(name: &str, provider: ProviderKind, enabled: bool) -> Upstream {
-    Upstream {
-        name: name.to_owned(),
-        provider,
-        base_url: String::new(),
-        sealed_api_key: Vec::new(),
-        weight: 1,
-        priority: 0,
-        max_concurrency: None,
-        timeouts: Timeouts::default(),
-        enabled,
-        created_at: 0,
-        updated_at: 0,
-    }
+    Upstream { enabled, ..Upstream::new(name, provider, 0) }
 }
 
 /// The models after an import, and what it says.

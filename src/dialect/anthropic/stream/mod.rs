@@ -71,10 +71,23 @@ impl Delta<'_> {
     }
 }
 
-/// What an event says; `None` when it is no JSON object.
+/// The members that any event may have.
+#[derive(Deserialize)]
+struct Outline<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Prose<'a>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+/// What an event says; `None` when it is no JSON object. Of one whose members have other shapes than they should, only the kind is known.
 fn parse(data: &[u8]) -> Option<Chunk<'_>> {
     let text = std::str::from_utf8(data).ok().filter(|text| json::is_object(text))?;
-    serde_json::from_str(text).ok()
+    if let Ok(chunk) = serde_json::from_str(text) {
+        return Some(chunk);
+    }
+    let Outline { kind, error } = serde_json::from_str(text).ok()?;
+    Some(Chunk { kind, error, ..Chunk::default() })
 }
 
 /// Whether an event says that the stream failed.

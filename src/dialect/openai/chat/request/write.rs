@@ -83,7 +83,7 @@ fn write_tools(body: &mut Object<'_>, request: &Request, losses: &mut Losses) {
     let mut tools = body.array("tools");
     for tool in &request.tools {
         if tool.cache.is_some() {
-            losses.drop(Part::CacheHint);
+            losses.drop(Part::CacheHints);
         }
         write_tool(&mut tools.object(), tool);
     }

@@ -18,7 +18,7 @@ const FILE_NAME: &str = "document.pdf";
 pub fn write(messages: &mut Array<'_>, request: &Request, aim: &Aim<'_>, losses: &mut Losses) -> Result<(), Unsupported> {
     let blocks = request.system.iter().chain(request.turns.iter().flat_map(|turn| &turn.blocks));
     if blocks.clone().any(|block| block.cache.is_some()) {
-        losses.drop(Part::CacheHint);
+        losses.drop(Part::CacheHints);
     }
     if !request.system.is_empty() {
         let mut message = messages.object();

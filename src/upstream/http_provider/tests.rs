@@ -4,12 +4,18 @@ use tokio::{
     task::JoinHandle,
 };
 
+mod vendors;
+
 use super::*;
-use crate::upstream::Stage;
+use crate::{
+    domain::catalog::{ProviderKind, Timeouts, Upstream},
+    upstream::Stage,
+};
 
 /// What a server does after it has read a request.
 enum Act {
     Send(&'static str),
+    Bytes(Vec<u8>),
     Flood(usize),
     /// Stays silent until the client hangs up.
     Hang,
@@ -28,6 +34,7 @@ async fn server(acts: Vec<Act>) -> (String, JoinHandle<String>) {
         for act in acts {
             match act {
                 Act::Send(text) => socket.write_all(text.as_bytes()).await.expect("sent"),
+                Act::Bytes(bytes) => socket.write_all(&bytes).await.expect("sent"),
                 // The client may have had enough.
                 Act::Flood(bytes) => drop(socket.write_all(&vec![b'x'; bytes]).await),
                 Act::Hang => drop(socket.read(&mut [0; 64]).await),
@@ -56,9 +63,15 @@ async fn read_request(socket: &mut TcpStream) -> String {
     }
 }
 
-fn upstream(base: &str, timeouts: Timeouts) -> OpenAi {
-    let client = HttpClient::new(Clock::system()).expect("TLS");
-    OpenAi::new(&client, base, &ApiKey::new("sk-test"), timeouts, &[Endpoint::ChatCompletions]).expect("valid")
+fn upstream(base: &str, timeouts: Timeouts) -> HttpProvider {
+    of_kind(ProviderKind::Openai, base, "{}", timeouts, &["sk-test"]).expect("valid")
+}
+
+fn of_kind(provider: ProviderKind, base: &str, options: &str, timeouts: Timeouts, keys: &[&str]) -> Result<HttpProvider, String> {
+    let options = serde_json::from_str(options).expect("options");
+    let upstream = Upstream { base_url: base.to_owned(), options, timeouts, ..Upstream::new("u", provider, 0) };
+    let target = Target::new(&upstream, keys.iter().copied().map(ApiKey::new).collect());
+    HttpProvider::new(&HttpClient::new(Clock::system())?, &target.into())
 }
 
 /// Patient, unless a test is about impatience.
@@ -73,6 +86,7 @@ fn chat(streamed: bool) -> Call {
         content_type: "application/json".into(),
         version: None,
         betas: None,
+        api_key: None,
         body: Bytes::from_static(b"{\"model\":\"m\"}"),
         streamed,
         request_id: "req_1".to_owned(),
@@ -234,40 +248,10 @@ async fn a_probe_asks_for_the_models() {
 }
 
 #[test]
-fn waits_are_read_in_all_their_forms() {
-    let (clock, _hand) = Clock::manual(784_111_777_000_000);
-    let read = |pairs: &[(&'static str, &str)]| {
-        let headers = pairs.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
-        retry_after_ms(&headers.collect::<HeaderMap>(), &clock)
-    };
-    assert_eq!(read(&[]), None);
-    assert_eq!(read(&[("retry-after", "7")]), Some(7_000));
-    assert_eq!(read(&[("retry-after", "0.25")]), Some(250));
-    assert_eq!(read(&[("retry-after", "7"), ("retry-after-ms", "120")]), Some(120));
-    assert_eq!(read(&[("retry-after", "Sun, 06 Nov 1994 08:49:42 GMT")]), Some(5_000));
-    assert_eq!(read(&[("retry-after", "Sun, 06 Nov 1994 08:49:42 GMT"), ("date", "Sun, 06 Nov 1994 08:49:40 GMT")]), Some(2_000));
-    assert_eq!(read(&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0));
-    assert_eq!(read(&[("retry-after", "soon")]), None);
-    assert_eq!(read(&[("retry-after", "99999999999")]), Some(RETRY_AFTER_MS_MAX));
-}
-
-#[test]
-fn base_urls_are_checked() {
-    for good in ["https://api.openai.com/v1", "http://127.0.0.1:8000/v1/", "http://[::1]:8000", "https://host/a/b"] {
-        assert!(parse_base_url(good).is_ok(), "{good}");
-    }
-    for bad in
-        ["", "/v1", "api.openai.com/v1", "ftp://host/v1", "https://user:pw@host/v1", "https://host/v1#x", "https://host/v1?a=b", "http://"]
-    {
-        assert!(parse_base_url(bad).is_err(), "{bad}");
-    }
-}
-
-#[test]
 fn secrets_do_not_show() {
-    let client = HttpClient::new(Clock::system()).expect("TLS");
     let key = ApiKey::new("sk-secret");
-    let upstream = OpenAi::new(&client, "http://127.0.0.1:1/v1", &key, patient(), &[]).expect("valid");
+    let of_kind = |key| of_kind(ProviderKind::Openai, "http://127.0.0.1:1/v1", "{}", patient(), &[key]);
+    let upstream = of_kind("sk-secret").expect("valid");
     assert!(!format!("{upstream:?} {key:?}").contains("secret"));
-    assert!(OpenAi::new(&client, "http://127.0.0.1:1/v1", &ApiKey::new("a\nb"), patient(), &[]).is_err());
+    assert!(of_kind("a\nb").is_err());
 }

@@ -1,0 +1,117 @@
+//! Parts of a message or of a tool's result.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::fields::Fields;
+use crate::dialect::{
+    Invalid,
+    canonical::{Block, CacheHint, Content, Json, Source, Unmodelled},
+    json,
+};
+
+/// A text, or parts.
+pub(super) fn read(at: &str, raw: &RawValue, unmodelled: &mut Vec<Unmodelled>) -> Result<Vec<Block>, Invalid> {
+    if let Ok(json::Text(text)) = serde_json::from_str(raw.get()) {
+        return Ok(vec![Block::text(text)]);
+    }
+    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+        return Err(Invalid::field(at, "must be a string or an array of parts"));
+    };
+    let read = |(index, part): (usize, &RawValue)| read_part(Fields::read(format!("{at}[{index}]"), part.get())?, part, unmodelled);
+    parts.into_iter().enumerate().map(read).collect()
+}
+
+fn read_part(mut part: Fields<'_>, raw: &RawValue, unmodelled: &mut Vec<Unmodelled>) -> Result<Block, Invalid> {
+    let kind = part.required_text("type")?;
+    let cache = part.take("prompt_cache_breakpoint").map(|_| CacheHint { ttl: None });
+    let content = match &*kind {
+        "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text" => Content::Text(said(&mut part, "text")?),
+        "refusal" => Content::Refusal(said(&mut part, "refusal")?),
+        "input_image" => {
+            let detail = part.text("detail")?.map(Cow::into_owned).filter(|detail| detail != "auto");
+            Content::Image { source: source(&mut part, "image_url")?, detail }
+        }
+        "input_file" => read_file(&mut part)?,
+        "input_audio" => read_audio(&mut part)?,
+        kind => {
+            unmodelled.push(Unmodelled { field: part.at().to_owned(), harmless: false });
+            Content::Opaque { kind: kind.to_owned(), json: Json::parse(raw.get()).unwrap_or_else(Json::null) }
+        }
+    };
+    Ok(Block { content, cache })
+}
+
+fn said(part: &mut Fields<'_>, name: &str) -> Result<String, Invalid> {
+    part.text(name)?.map(Cow::into_owned).ok_or_else(|| part.invalid(name, "is required"))
+}
+
+fn read_file(part: &mut Fields<'_>) -> Result<Content, Invalid> {
+    let name = part.text("filename")?.map(Cow::into_owned);
+    let source = match part.text("file_data")? {
+        Some(data) => match data_url(&data) {
+            Some(source) => source,
+            // Bare base64 is a PDF unless its name says otherwise.
+            None => Source::Base64 { mime: mime_of(name.as_deref()).to_owned(), data: standard_base64(&data) },
+        },
+        None => source(part, "file_url")?,
+    };
+    Ok(Content::Document { source, name })
+}
+
+fn mime_of(name: Option<&str>) -> &'static str {
+    let extension = name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("txt") => "text/plain",
+        Some("md") => "text/markdown",
+        Some("csv") => "text/csv",
+        Some("json") => "application/json",
+        Some("html") => "text/html",
+        _ => "application/pdf",
+    }
+}
+
+fn read_audio(part: &mut Fields<'_>) -> Result<Content, Invalid> {
+    let mut audio = part.object("input_audio")?.ok_or_else(|| part.invalid("input_audio", "is required"))?;
+    let data = standard_base64(&audio.required_text("data")?);
+    let mime = match &*audio.required_text("format")? {
+        "mp3" => "audio/mpeg".to_owned(),
+        format => format!("audio/{format}"),
+    };
+    Ok(Content::Audio { source: Source::Base64 { mime, data } })
+}
+
+/// Of an image or a file: a URL, `data:` URLs too, or an uploaded file.
+fn source(part: &mut Fields<'_>, url_name: &str) -> Result<Source, Invalid> {
+    let (url, file) = (part.text(url_name)?, part.text("file_id")?);
+    match (url.filter(|url| !url.is_empty()), file.filter(|id| !id.is_empty())) {
+        (Some(url), _) => Ok(data_url(&url).unwrap_or_else(|| Source::Url { url: url.into_owned(), mime: None })),
+        (None, Some(id)) => Ok(Source::File { id: id.into_owned() }),
+        (None, None) => Err(part.invalid(url_name, "or 'file_id' is required")),
+    }
+}
+
+/// `data:image/png;base64,…`
+pub(super) fn data_url(url: &str) -> Option<Source> {
+    let (scheme, rest) = url.split_at_checked(5)?;
+    let (kind, data) = rest.split_once(',').filter(|_| scheme.eq_ignore_ascii_case("data:"))?;
+    let mime = kind.strip_suffix(";base64")?;
+    let mime = mime.split(';').next().filter(|mime| !mime.is_empty()).unwrap_or("text/plain");
+    Some(Source::Base64 { mime: mime.to_owned(), data: standard_base64(data) })
+}
+
+/// The url-safe alphabet and missing padding are accepted, the standard form goes on.
+fn standard_base64(data: &str) -> String {
+    let letters = data.chars().filter(|letter| !letter.is_ascii_whitespace() && *letter != '=');
+    let mut standard: String = letters
+        .map(|letter| match letter {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
+    let missing = (4 - standard.len() % 4) % 4;
+    standard.extend(std::iter::repeat_n('=', missing));
+    standard
+}
