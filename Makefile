@@ -1,5 +1,5 @@
 # What to run when. `make run` needs nothing but a Rust toolchain and a C compiler.
-.PHONY: run test test-real test-sdks test-prices bench lint fmt
+.PHONY: run test test-real test-sdks test-prices bench fuzz lint fmt
 
 run: ## Serve on 127.0.0.1:8080 with an embedded database in ./data
 	cargo run --release -- serve
@@ -19,6 +19,9 @@ test-prices: ## Costs by the bundled catalogue against an independent price libr
 bench: ## Micro-benches, then load
 	cargo bench --bench micro
 	cargo bench --bench load
+
+fuzz: ## Every parser under a fuzzer, FUZZ_SECONDS (60) each; needs a nightly toolchain
+	scripts/fuzz.sh
 
 lint:
 	cargo fmt --all --check
