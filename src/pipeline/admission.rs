@@ -62,7 +62,7 @@ pub struct Admitted {
 
 pub enum Outcome {
     Run(Box<Admitted>),
-    Replay(Outgoing),
+    Replay(Box<Outgoing>),
 }
 
 /// What was read of a body; the body itself is kept beside it.
@@ -86,7 +86,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         // An answer that was paid for is given again whatever has become of limits, credits or the model.
         let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
         if let Some(answer) = replay::earlier(pipeline, &caller.account_id, claim).await? {
-            return Ok(Outcome::Replay(answer));
+            return Ok(Outcome::Replay(Box::new(answer)));
         }
     }
     let started_at = pipeline.clock.now();
@@ -130,7 +130,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             Err(NotAdmitted::Again) => continue,
             Err(NotAdmitted::Replay { account_id }) => {
                 let Some(claim) = &claim else { continue };
-                return replay::ended_just_now(pipeline, &account_id, claim).await.map(Outcome::Replay);
+                return replay::ended_just_now(pipeline, &account_id, claim).await.map(Box::new).map(Outcome::Replay);
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
@@ -139,7 +139,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
             held.release(None);
-            return Ok(Outcome::Replay(answer));
+            return Ok(Outcome::Replay(Box::new(answer)));
         }
         let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
         head.drop_unsupported |= options.drop_unsupported;

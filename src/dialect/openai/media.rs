@@ -27,7 +27,7 @@ pub(super) fn data_url(mime: &str, data: &str) -> String {
 /// Base64 in the standard alphabet with its padding and without white space; borrowed when it is that already.
 pub(super) fn standard_base64(data: &str) -> Cow<'_, str> {
     let odd = |byte: u8| matches!(byte, b'-' | b'_') || byte.is_ascii_whitespace();
-    if data.len() % 4 == 0 && !data.bytes().any(odd) {
+    if data.len().is_multiple_of(4) && !data.bytes().any(odd) {
         return Cow::Borrowed(data);
     }
     let mut standard: String = data
@@ -39,7 +39,7 @@ pub(super) fn standard_base64(data: &str) -> Cow<'_, str> {
             other => other,
         })
         .collect();
-    while standard.len() % 4 != 0 {
+    while !standard.len().is_multiple_of(4) {
         standard.push('=');
     }
     Cow::Owned(standard)

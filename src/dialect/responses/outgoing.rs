@@ -421,7 +421,7 @@ fn write_reasoning(reasoning: &Reasoning) -> Option<WireReasoning> {
     let by_budget = reasoning.budget_tokens.map(|tokens| match tokens {
         0 => Effort::None,
         1..=LOW_TOKENS_MAX => Effort::Low,
-        ..=MEDIUM_TOKENS_MAX => Effort::Medium,
+        _ if tokens <= MEDIUM_TOKENS_MAX => Effort::Medium,
         _ => Effort::High,
     });
     let effort = by_budget.or(reasoning.effort);
