@@ -47,8 +47,8 @@ def model_server():
 
 
 @contextlib.contextmanager
-def pixgate(program: str, folder: pathlib.Path):
-    """Yields the URL of a Pixgate with a fresh database in `folder`."""
+def pixgate(program: str, folder: pathlib.Path, settings: dict[str, str] | None = None):
+    """Yields the URL of a Pixgate with a fresh database in `folder`; `settings` are further variables of its environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         listen = "127.0.0.1:%d" % probe.getsockname()[1]
@@ -58,7 +58,7 @@ def pixgate(program: str, folder: pathlib.Path):
         "PIXGATE_SERVER__DATA_DIR": str(folder),
         "PIXGATE_DATABASE__URL": f"sqlite://{folder}/pixgate.db",
         "PIXGATE_BOOTSTRAP__ADMIN_KEY": ADMIN_KEY,
-    }
+    } | (settings or {})
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen([program, "serve"], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

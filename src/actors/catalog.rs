@@ -93,6 +93,11 @@ impl Snapshot {
         self.upstreams.get(upstream).map(|(_, gate)| gate)
     }
 
+    /// The gates of all enabled upstreams.
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.upstreams.values().map(|(_, gate)| gate)
+    }
+
     /// Enabled models that some enabled upstream serves, by id.
     pub fn models(&self) -> Vec<&Arc<ModelEntry>> {
         let mut models: Vec<_> = self.models.values().filter(|entry| !entry.candidates.is_empty()).collect();
@@ -275,5 +280,64 @@ impl Receive<Reload> for Catalog {
     fn receive(&mut self, _: Reload, reply: Reply<Result<(), StoreError>>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
         self.reload(ctx, Some(reply));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        catalog::{Capabilities, ModelKind},
+        route::Routing,
+    };
+
+    fn snapshot(ids: &[&str], names: &[(&str, &str)]) -> Snapshot {
+        let entry = |id: &str| {
+            let model = Model {
+                id: id.to_owned(),
+                kind: ModelKind::Chat,
+                display_name: id.to_owned(),
+                aliases: Vec::new(),
+                capabilities: Capabilities::default(),
+                context_window: None,
+                max_input_tokens: None,
+                max_output_tokens: None,
+                prices: Vec::new(),
+                source: None,
+                routes: Vec::new(),
+                routing: Routing::default(),
+                owner: None,
+                deprecated_at: None,
+                enabled: true,
+                created_at: 0,
+                updated_at: 0,
+            };
+            Arc::new(ModelEntry { id: id.into(), prices: PriceList::default(), candidates: Vec::new(), places: None, model })
+        };
+        let models: HashMap<_, _> = ids.iter().map(|id| ((*id).to_owned(), entry(id))).collect();
+        let names = names.iter().map(|(name, id)| ((*name).to_owned(), models[*id].clone())).collect();
+        Snapshot { models, names, upstreams: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_name_is_taken_as_it_stands_before_its_suffix_counts() {
+        let snapshot = snapshot(&["a/m", "a/m:floor", "b/n:8b", "c/o"], &[("m", "a/m"), ("n:8b", "b/n:8b"), ("c/o:nitro", "a/m")]);
+        let check = |name: &str, expected: Option<(&str, Option<Variant>)>| {
+            let found = snapshot.resolve(name).map(|resolved| (&*resolved.entry.id, resolved.variant));
+            assert_eq!(found, expected, "{name}");
+        };
+        check("a/m", Some(("a/m", None)));
+        check("m", Some(("a/m", None)));
+        check("m:floor", Some(("a/m", Some(Variant::Cheapest))));
+        check("m:nitro", Some(("a/m", Some(Variant::Fastest))));
+        check("a/m:floor", Some(("a/m:floor", None)));
+        check("a/m:floor:floor", Some(("a/m:floor", Some(Variant::Cheapest))));
+        check("n:8b", Some(("b/n:8b", None)));
+        check("b/n:8b:nitro", Some(("b/n:8b", Some(Variant::Fastest))));
+        check("c/o:nitro", Some(("a/m", None)));
+        for unknown in ["a/m:free", "a/m:", ":floor", "", "b/n", "b/n:floor", "x"] {
+            check(unknown, None);
+        }
+        assert!(snapshot.models().is_empty(), "nobody serves them");
     }
 }

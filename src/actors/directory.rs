@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{SECOND, Timestamp, api_key::Digest, refusal::Refusal},
-    store::{self, Db, StoreError},
+    store::{self, Db, StoreError, seal::Sealer},
 };
 
 /// One admit waits at most this long, a lease included.
@@ -280,6 +280,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct Parts {
     pub db: Db,
+    pub sealer: Sealer,
     pub clock: Clock,
     pub journal: JournalClient,
     pub tree: ActorTree,
@@ -343,6 +344,7 @@ impl Directory {
         let activation = ACTIVATIONS.fetch_add(1, Ordering::Relaxed);
         let parts = account::Parts {
             db: self.parts.db.clone(),
+            sealer: self.parts.sealer.clone(),
             clock: self.parts.clock.clone(),
             journal: self.parts.journal.clone(),
             policy: self.parts.policy,

@@ -5,7 +5,11 @@ use std::{io::Write, net::TcpListener, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use super::{Application, StartError, doctor, node};
+use super::{
+    Application, StartError, doctor,
+    models::{self, ModelsCommand},
+    node,
+};
 use crate::{
     clock::Clock,
     config::{self, Loaded, Settings, Sources},
@@ -42,6 +46,16 @@ enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
+    /// Import models and prices
+    Models {
+        #[command(subcommand)]
+        command: ModelsCommand,
+    },
+    /// Take over what another gateway was set up with
+    Import {
+        #[command(subcommand)]
+        from: super::import::From,
+    },
     /// Print the OpenAPI document
     Openapi,
 }
@@ -63,6 +77,9 @@ pub fn main() -> ExitCode {
         let _ = writeln!(std::io::stdout().lock(), "{}", site::openapi_json());
         return ExitCode::SUCCESS;
     }
+    if let Some(Command::Models { command: command @ ModelsCommand::Price { .. } }) = arguments.command {
+        return models::price(command);
+    }
     let loaded = match config::load(&Sources::of_process(arguments.config)) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -78,6 +95,8 @@ pub fn main() -> ExitCode {
             Command::CheckConfig => check_config(&loaded),
             Command::Doctor => doctor::run(&loaded.settings).await,
             Command::Admin { command: AdminCommand::Create { email } } => report(create_admin(&loaded.settings, &email).await),
+            Command::Models { command } => models::import(&loaded.settings, command).await.unwrap_or_else(|error| fail(&error)),
+            Command::Import { from } => report(super::import::run(&loaded.settings, &from).await),
             Command::Openapi => ExitCode::SUCCESS,
         }
     })

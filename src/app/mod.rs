@@ -5,6 +5,8 @@
 pub mod bootstrap;
 pub mod cli;
 mod doctor;
+mod import;
+mod models;
 mod node;
 mod server;
 mod signals;

@@ -15,9 +15,9 @@ use crate::{
     clock::Clock,
     config::{Durability, Settings, secrets},
     control::{Control, NodeFacts},
-    domain::{SECOND, Timestamp, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
+    domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     pipeline::{self, CachePolicy, Drain, Pipeline},
-    store::{self, Db, seal::Sealer},
+    store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
 };
@@ -83,13 +83,7 @@ impl Node {
                 settings.server.data_dir.display()
             )));
         }
-        if secrets.sealing_key_created
-            && store::catalog::load_all(&db)
-                .await?
-                .upstreams
-                .iter()
-                .any(|upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty())
-        {
+        if secrets.sealing_key_created && holds_sealed_keys(&db).await? {
             return Err(StartError::Settings(format!(
                 "the sealing key is missing from {} but the database holds upstream keys, which only open with it; restore the file sealing_key or set security.upstream_key",
                 settings.server.data_dir.display()
@@ -229,6 +223,7 @@ impl Shared {
     pub fn attach_directory(&self, index: usize) {
         let parts = directory::Parts {
             db: self.db.clone(),
+            sealer: self.sealer.clone(),
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             tree: self.tree.clone(),
@@ -245,6 +240,13 @@ pub fn workers(settings: &Settings) -> usize {
         0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         workers => workers,
     }
+}
+
+/// Whether the database holds anything that only opens with the sealing key.
+async fn holds_sealed_keys(db: &Db) -> Result<bool, StoreError> {
+    let catalog = store::catalog::load_all(db).await?;
+    let sealed = |upstream: &Upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty();
+    Ok(catalog.upstreams.iter().any(sealed) || store::provider_keys::exist(db).await?)
 }
 
 pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {
@@ -330,6 +332,7 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
             charge_percent: settings.cache.charge_percent,
             answer_bytes_max: settings.cache.answer_bytes_max,
         },
+        own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),
     }
 }

@@ -207,6 +207,14 @@ section! {
 }
 
 section! {
+    /// `[billing]`
+    Billing in "billing" {
+        /// Percent of its price that a call costs when it is made with a provider's key of the caller's own.
+        byok_fee_percent: u32 = 5, 0 to 100;
+    }
+}
+
+section! {
     /// `[security]`
     Security in "security" {
         /// Secret that key hashes depend on; unset means one made on the first start, in `server.data_dir`.
@@ -239,6 +247,14 @@ section! {
         otlp_endpoint: Option<String> = None;
         /// Log one line a request; every paid call leaves a usage record anyway.
         access_log: bool = false;
+    }
+}
+
+section! {
+    /// `[compat]`
+    Compat in "compat" {
+        /// Add LiteLLM's headers to the answers of model calls: `x-litellm-call-id`, `-model-id`, `-overhead-duration-ms`, `-response-cost`.
+        litellm_headers: bool = false;
     }
 }
 
@@ -288,6 +304,7 @@ pub struct Settings {
     pub limits: LimitSettings,
     pub accounts: Accounts,
     pub upstream: Upstream,
+    pub billing: Billing,
     pub security: Security,
     pub bootstrap: Bootstrap,
     /// `[openai]`, `[anthropic]`, …
@@ -297,6 +314,7 @@ pub struct Settings {
     pub idempotency: Idempotency,
     pub responses: Responses,
     pub cache: Cache,
+    pub compat: Compat,
     pub bench: Bench,
 }
 
@@ -312,11 +330,13 @@ impl Settings {
             AccountLimits::SETTINGS,
             Accounts::SETTINGS,
             Upstream::SETTINGS,
+            Billing::SETTINGS,
             Security::SETTINGS,
             Bootstrap::SETTINGS,
             Providers::SETTINGS,
             Telemetry::SETTINGS,
             Idempotency::SETTINGS,
+            Compat::SETTINGS,
             Responses::SETTINGS,
             Bench::SETTINGS,
             RESERVED,

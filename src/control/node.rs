@@ -1,5 +1,7 @@
 //! What an operator wants to know of this node at a glance, and its tree of actors.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,6 +14,7 @@ use crate::{
 
 /// Children shown of each actor; a node can have a hundred thousand accounts.
 const CHILDREN_MAX: usize = 1_000;
+const OBSERVE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// This node as it stands now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -69,8 +72,29 @@ pub fn report(control: &Control) -> NodeReport {
     }
 }
 
-/// The supervision tree, under one root.
-pub fn actors(control: &Control) -> ActorNode {
+/// The supervision tree, under one root. Upstreams say how they are; one that does not answer in time says nothing.
+pub async fn actors(control: &Control) -> ActorNode {
+    let mut root = tree(control);
+    let gates: Vec<_> = control.catalog.snapshot().gates().cloned().collect();
+    let observations = gates.iter().map(|gate| gate.actor().observe(OBSERVE_DEADLINE));
+    let observations = futures_util::future::join_all(observations).await;
+    for (gate, observed) in gates.iter().zip(observations) {
+        if let Some(node) = find(&mut root, gate.actor().vitals().kind(), gate.name()) {
+            node.observed = observed.ok();
+        }
+    }
+    root
+}
+
+/// The first actor of this kind and name, from the top.
+fn find<'a>(node: &'a mut ActorNode, kind: &str, name: &str) -> Option<&'a mut ActorNode> {
+    if node.kind == kind && node.name == name {
+        return Some(node);
+    }
+    node.children.iter_mut().find_map(|child| find(child, kind, name))
+}
+
+fn tree(control: &Control) -> ActorNode {
     let mut roots = control.tree.snapshot(CHILDREN_MAX);
     if roots.len() == 1
         && let Some(root) = roots.pop()
@@ -88,6 +112,7 @@ pub fn actors(control: &Control) -> ActorNode {
         dead_letters: 0,
         last_error: None,
         age_seconds: (control.clock.now() - control.node.started_at).max(0) / SECOND,
+        observed: None,
         children_omitted: 0,
         children: roots,
     }

@@ -10,25 +10,31 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     AudioInput,
+    CacheHints,
     CacheKey,
     Choices,
     FileId,
     FrequencyPenalty,
+    ImageDetail,
     Logprobs,
     Media,
     Messages,
     Metadata,
     OutputFormat,
+    ParallelTools,
+    ParticipantName,
     PresencePenalty,
     Reasoning,
     Seed,
     ServiceTier,
     Stop,
+    StrictTools,
     Temperature,
     ToolChoice,
     Tools,
     TopK,
     TopP,
+    User,
     Verbosity,
 }
 
@@ -37,25 +43,33 @@ impl Part {
     fn name(self, caller: Endpoint) -> &'static str {
         let [chat, responses, messages, gemini] = match self {
             Self::AudioInput => ["input_audio", "input_audio", "audio", "inlineData"],
+            Self::CacheHints => ["cache_control"; 4],
             Self::CacheKey => ["prompt_cache_key", "prompt_cache_key", "cache_control", "cachedContent"],
             Self::Choices => ["n", "n", "n", "generationConfig.candidateCount"],
             Self::FileId => ["file.file_id", "file_id", "source.file_id", "fileData"],
             Self::FrequencyPenalty => ["frequency_penalty", "frequency_penalty", "frequency_penalty", "generationConfig.frequencyPenalty"],
+            Self::ImageDetail => ["image_url.detail", "detail", "detail", "mediaResolution"],
             Self::Logprobs => ["logprobs", "top_logprobs", "logprobs", "generationConfig.responseLogprobs"],
             Self::Media => ["file.file_data", "file_data", "source.media_type", "inlineData.mimeType"],
             Self::Messages => ["messages", "input", "messages", "contents"],
             Self::Metadata => ["metadata", "metadata", "metadata", "labels"],
             Self::OutputFormat => ["response_format", "text.format", "output_config.format", "generationConfig.responseMimeType"],
+            Self::ParallelTools => {
+                ["parallel_tool_calls", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use", "parallelToolCalls"]
+            }
+            Self::ParticipantName => ["messages.name", "input.name", "messages.name", "contents.name"],
             Self::PresencePenalty => ["presence_penalty", "presence_penalty", "presence_penalty", "generationConfig.presencePenalty"],
             Self::Reasoning => ["reasoning_effort", "reasoning", "thinking", "generationConfig.thinkingConfig"],
             Self::Seed => ["seed", "seed", "seed", "generationConfig.seed"],
             Self::ServiceTier => ["service_tier", "service_tier", "service_tier", "serviceTier"],
             Self::Stop => ["stop", "stop", "stop_sequences", "generationConfig.stopSequences"],
+            Self::StrictTools => ["tools.function.strict", "tools.strict", "tools.strict", "tools.strict"],
             Self::Temperature => ["temperature", "temperature", "temperature", "generationConfig.temperature"],
             Self::ToolChoice => ["tool_choice", "tool_choice", "tool_choice", "toolConfig.functionCallingConfig"],
             Self::Tools => ["tools", "tools", "tools", "tools"],
             Self::TopK => ["top_k", "top_k", "top_k", "generationConfig.topK"],
             Self::TopP => ["top_p", "top_p", "top_p", "generationConfig.topP"],
+            Self::User => ["user", "user", "metadata.user_id", "user"],
             Self::Verbosity => ["verbosity", "text.verbosity", "verbosity", "verbosity"],
         };
         match caller {

@@ -124,6 +124,10 @@ pub struct UpstreamOptions {
     /// Vertex; `global` when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// Whether accounts may bring keys of their own for it, and then pay a fee only. Without a word they may at a vendor's own address,
+    /// where every key is checked; a server that takes any key must not say yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_keys: Option<bool>,
     /// Sent with every call. They are shown in answers of the admin API, so they are no place for secrets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, http::header};
 
 use crate::{
     actors::account::RateState,
@@ -30,6 +30,8 @@ pub struct ApiError {
     pub rate: Option<Box<RateState>>,
     /// What is known of the attempt, when an upstream was called.
     pub facts: Option<Box<Facts>>,
+    /// The methods that the path has, when the request used another.
+    pub allow: Option<&'static str>,
 }
 
 impl ApiError {
@@ -45,6 +47,7 @@ impl ApiError {
             retry: true,
             rate: None,
             facts: None,
+            allow: None,
         }
     }
 
@@ -54,6 +57,12 @@ impl ApiError {
 
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// A method that the path does not have; `methods` are those it has.
+    pub fn method_not_allowed(request: &HttpRequest, methods: &'static str) -> Self {
+        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
+        Self { allow: Some(methods), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message) }
     }
 
     pub fn retry_after(mut self, milliseconds: u64) -> Self {
@@ -109,6 +118,9 @@ impl ApiError {
         if !self.retry || matches!(self.status, StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN) {
             // Official SDKs obey it: asking again changes nothing.
             response.insert_header(("x-should-retry", "false"));
+        }
+        if let Some(methods) = self.allow {
+            response.insert_header((header::ALLOW, methods));
         }
         let mut response = response.body(error_body(audience.dialect, &self.body(request_id)));
         if let Some(rate) = &self.rate {

@@ -126,7 +126,7 @@ fn strip_scheme(text: &str) -> Option<&str> {
 /// The wire format that a caller of this path expects errors in, also where the path is nobody's. `/v1/models` belongs to three.
 pub fn dialect(path: &str, query: &str, headers: &HeaderMap) -> Dialect {
     let is_below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if is_below("/v1beta") {
+    if is_below("/v1beta") || is_below("/v1/tunedModels") {
         return Dialect::Gemini;
     }
     if is_below("/v1/messages") {
@@ -350,6 +350,7 @@ mod tests {
             ("/v1/models/x", Some("anthropic-version"), Dialect::Anthropic),
             ("/v1/messages/odd", None, Dialect::Anthropic),
             ("/v1beta/odd", None, Dialect::Gemini),
+            ("/v1/tunedModels/x:predict", None, Dialect::Gemini),
             ("/v1/modelsx", Some("x-api-key"), Dialect::OpenAi),
         ] {
             assert_eq!(of(path, header), expected, "{path} {header:?}");

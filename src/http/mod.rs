@@ -1,6 +1,6 @@
 //! HTTP in: routes, extractors, middleware, and in [`error`] the one place that knows status codes.
 //!
-//! `api/` is what keys call, `admin/` what admins call, `site/` documents both, [`operations`] is for whoever runs the node.
+//! `api/` is what keys call, `admin/` what admins call, `compat/` what scripts written for other gateways call, `site/` documents them, [`operations`] is for whoever runs the node.
 //! Absent on purpose: decisions (see `pipeline` and `control`), queries.
 
 pub mod access_log;
@@ -9,15 +9,17 @@ pub mod admin;
 pub mod api;
 pub mod bench;
 pub mod body;
+pub mod compat;
 pub mod error;
 pub mod headers;
 pub mod operations;
 pub mod page;
+pub mod provider_keys;
 pub mod request_id;
 pub mod site;
 pub mod views;
 
-use actix_web::{HttpRequest, http::StatusCode, web};
+use actix_web::{HttpRequest, web};
 
 use self::error::ApiError;
 
@@ -29,13 +31,15 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .configure(api::configure)
         .configure(account::configure)
+        .configure(compat::configure)
+        .configure(provider_keys::configure)
         .configure(admin::configure)
         .configure(operations::configure)
         .configure(site::configure);
 }
 
 /// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
-const METHODS: [(&str, &str); 15] = [
+const METHODS: [(&str, &str); 18] = [
     ("/v1/chat/completions", "POST"),
     ("/v1/completions", "POST"),
     ("/v1/embeddings", "POST"),
@@ -51,13 +55,15 @@ const METHODS: [(&str, &str); 15] = [
     ("/readyz", "GET"),
     ("/metrics", "GET"),
     ("/api/v1/me", "GET"),
+    ("/auth/link", "GET"),
+    ("/docs", "GET"),
+    ("/openapi.json", "GET"),
 ];
 
 /// The answer to a path nobody serves.
 pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
     if let Some((_, methods)) = METHODS.iter().find(|(path, _)| *path == request.path()) {
-        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
-        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message));
+        return Err(ApiError::method_not_allowed(&request, methods));
     }
     Err(ApiError::not_found(format!("there is no route {} {}; /docs lists all of them", request.method(), request.path())))
 }

@@ -49,7 +49,7 @@ pub async fn readyz(pipeline: web::Data<Rc<Pipeline>>) -> HttpResponse {
 }
 
 /// Figures for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "Operations", responses((status = 200, description = "OpenMetrics text", content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "Operations", responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text")))]
 #[get("/metrics")]
 pub async fn metrics_page(metrics: web::Data<Metrics>, pipeline: web::Data<Rc<Pipeline>>) -> Result<HttpResponse, ApiError> {
     let spool = pipeline.journal.spool();

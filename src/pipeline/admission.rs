@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing, stored};
 use crate::{
     actors::{
-        account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, RateState},
+        account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, OwnKeys, RateState},
         catalog::{ModelEntry, Resolved},
         places::Place,
     },
@@ -44,6 +44,8 @@ pub struct Admitted {
     pub ceiling: Ceiling,
     pub account_id: Arc<str>,
     pub key_id: Arc<str>,
+    /// Keys of providers that the account brought itself.
+    pub own_keys: Arc<OwnKeys>,
     pub held: HeldCredits,
     pub rate: RateState,
     pub idempotency: Option<IdempotencyClaim>,
@@ -132,7 +134,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
-        let Admission { account_id, key_id, options, held, rate } = admission;
+        let Admission { account_id, key_id, options, own_keys, held, rate } = admission;
         if let Some(claim) = &claim
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
@@ -157,6 +159,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             ceiling,
             account_id,
             key_id,
+            own_keys,
             held,
             rate,
             idempotency: claim,

@@ -26,8 +26,8 @@ use crate::{
         plan::Plan,
     },
     domain::{SECOND, Timestamp, refusal::Refusal, usage::Outcome},
-    telemetry::metrics::Stage,
-    upstream::{Answer, Body, Call, Failure},
+    telemetry::{metrics::Stage, redact::scrub},
+    upstream::{Answer, ApiKey, Body, Call, Failure},
 };
 
 /// Longest pause an upstream may ask for before it is asked again within the same call.
@@ -91,8 +91,9 @@ enum Answered {
 
 /// Why an attempt brought nothing.
 enum Failed {
-    /// Nothing was sent, because the call cannot be said in the upstream's format.
-    NotSent(Refusal),
+    /// Nothing was sent, because the call cannot be said in the upstream's format; or the caller's own key was refused. Neither is a
+    /// fault of the upstream.
+    NotServed(Refusal),
     Upstream(Failure),
 }
 
@@ -110,7 +111,7 @@ struct Tried {
     failed: Option<(Failure, Arc<Gate>, Arc<str>)>,
     /// Name of what stayed at its concurrency limit.
     busy: Option<String>,
-    not_sent: Option<Refusal>,
+    not_served: Option<Refusal>,
 }
 
 async fn attempt_all(pipeline: &Rc<Pipeline>, mut call: Box<Admitted>, absent: &Cell<bool>) -> Result<Outgoing, CallError> {
@@ -138,6 +139,9 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, mut call: Box<Admitted>, absent: &
             },
         };
         if let Some((candidate, answer)) = attempt_model(pipeline, &call, model, &mut tried, absent).await {
+            if own_key(&call, candidate).is_some() {
+                call.charged_percent = pipeline.policy.own_key_fee_percent;
+            }
             let asked = std::mem::replace(&mut call.model, model.clone());
             call.place = place;
             let answered_by = (!Arc::ptr_eq(&asked, model)).then(|| model.id.clone());
@@ -154,7 +158,7 @@ async fn attempt_all(pipeline: &Rc<Pipeline>, mut call: Box<Admitted>, absent: &
             break;
         }
     }
-    match (tried.failed, tried.busy, tried.not_sent) {
+    match (tried.failed, tried.busy, tried.not_served) {
         (Some((failure, gate, upstream_model)), _, _) => {
             let (status, code) = FailureClass::of(&failure).shown();
             let upstream: Arc<str> = gate.name().into();
@@ -215,10 +219,10 @@ async fn attempt_model<'a>(
                 tried.made += 1;
                 return Some((candidate, answer));
             }
-            Err(Failed::NotSent(refusal)) => {
-                // No attempt was made: another upstream may speak a format that can say it.
+            Err(Failed::NotServed(refusal)) => {
+                // No attempt of ours was made: another upstream may speak a format that can say it.
                 excluded[index] = true;
-                tried.not_sent.get_or_insert(refusal);
+                tried.not_served.get_or_insert(refusal);
             }
             Err(Failed::Upstream(failure)) => {
                 attempts += 1;
@@ -266,6 +270,26 @@ fn backoff(pipeline: &Pipeline, attempts: usize, failure: &Failure) -> Duration 
     }
 }
 
+/// The key that the caller's account brought for this upstream, as long as that takes such keys.
+fn own_key<'a>(call: &'a Admitted, candidate: &Candidate) -> Option<&'a ApiKey> {
+    let target = &candidate.gate.target;
+    call.own_keys.get(&target.name).filter(|_| target.takes_own_keys)
+}
+
+/// A key that is refused is its owner's affair: nothing of the gateway's is broken, and only the owner can mend it.
+fn own_key_failed(upstream: &str, failure: Failure) -> Failed {
+    match failure {
+        Failure::Refused { status: status @ 401..=403, message, .. } => {
+            let message = format!(
+                "the upstream '{upstream}' refused your own key with status {status}: {}; replace or delete it at /api/v1/provider-keys/{upstream}",
+                scrub(&message)
+            );
+            Failed::NotServed(Refusal::Invalid { message, param: None })
+        }
+        failure => failure.into(),
+    }
+}
+
 async fn attempt(
     pipeline: &Rc<Pipeline>,
     call: &Admitted,
@@ -281,11 +305,12 @@ async fn attempt(
     }
     let Some(mut plan) = Plan::choose(call.head.endpoint, &target.speaks) else {
         let message = format!("the model '{}' cannot be called at {}", call.model.id, call.head.endpoint.path());
-        return Err(Failed::NotSent(Refusal::Invalid { message, param: Some("model".to_owned()) }));
+        return Err(Failed::NotServed(Refusal::Invalid { message, param: Some("model".to_owned()) }));
     };
     let written =
-        plan.write(&call.head, &call.body, &aim(pipeline, call, model, candidate)).map_err(|error| Failed::NotSent(error.into()))?;
+        plan.write(&call.head, &call.body, &aim(pipeline, call, model, candidate)).map_err(|error| Failed::NotServed(error.into()))?;
     let CallHead { version, betas, .. } = &call.head;
+    let own_key = own_key(call, candidate);
     let answer = pipeline
         .connector
         .provider(target)
@@ -299,10 +324,14 @@ async fn attempt(
             version: version.clone().filter(|_| plan.is_direct()),
             betas: betas.clone().filter(|_| plan.is_direct()),
             request_id: call.request_id.clone(),
-            api_key: None,
+            api_key: own_key.cloned(),
             deadline: Duration::from_millis(target.timeouts.total_ms).saturating_sub(spent),
         })
-        .await?;
+        .await
+        .map_err(|failure| match own_key {
+            Some(_) => own_key_failed(&target.name, failure),
+            None => failure.into(),
+        })?;
     candidate.gate.succeeded(elapsed(started_at, pipeline.clock.now()));
     let writing = writing(call, model);
     read_answer(
@@ -330,7 +359,7 @@ async fn from_cache(pipeline: &Rc<Pipeline>, call: &Admitted, kept: &cache::Kept
         drop_unsupported: true,
     };
     // Read once more, because an answer of another format may repeat parts of its call.
-    let written = plan.write(&call.head, &call.body, &aim).map_err(|error| Failed::NotSent(error.into()))?;
+    let written = plan.write(&call.head, &call.body, &aim).map_err(|error| Failed::NotServed(error.into()))?;
     let content_type = if call.streamed { "text/event-stream" } else { "application/json" };
     let answer = Answer { status: 200, content_type: Some(content_type.to_owned()), body: Body::Stored(Some(kept.body.clone())) };
     let writing = writing(call, &call.model);

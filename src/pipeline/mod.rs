@@ -80,6 +80,8 @@ pub struct Policy {
     /// Longest conversation that is continued from kept answers, as a request body.
     pub responses_bytes_max: usize,
     pub cache: CachePolicy,
+    /// Percent of its price that a call costs when it is made with a key of the caller's own.
+    pub own_key_fee_percent: u32,
     /// Whether spans are exported; without it calls make none.
     pub traced: bool,
 }

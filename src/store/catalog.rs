@@ -6,7 +6,7 @@ use pixgate_entities::{model_prices, models, upstreams};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 use zeroize::Zeroizing;
 
-use super::{Db, Engine, StoreError, seal::Sealer, sql};
+use super::{Db, Engine, StoreError, provider_keys, seal::Sealer, sql};
 use crate::domain::catalog::{Model, PriceRecord, Upstream};
 
 /// The whole catalogue at one moment.
@@ -102,9 +102,16 @@ pub async fn update_upstream(db: &Db, upstream: &Upstream) -> Result<(), StoreEr
     .await
 }
 
-/// Answers `false` when there was none.
+/// Deletes an upstream and what accounts brought for it. Answers `false` when there was none.
 pub async fn delete_upstream(db: &Db, name: &str) -> Result<bool, StoreError> {
-    db.within(async { Ok(upstreams::Entity::delete_by_id(name).exec(db.write()).await?.rows_affected > 0) }).await
+    db.within(async {
+        let transaction = db.begin().await?;
+        provider_keys::delete_of_upstream(&transaction, name).await?;
+        let deleted = upstreams::Entity::delete_by_id(name).exec(&transaction).await?.rows_affected > 0;
+        transaction.commit().await?;
+        Ok(deleted)
+    })
+    .await
 }
 
 pub async fn get_model(db: &Db, id: &str) -> Result<Option<Model>, StoreError> {

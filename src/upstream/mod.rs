@@ -31,7 +31,12 @@ pub use key_ring::KEYS_MAX;
 pub use presets::Preset;
 pub use target::Target;
 
-use crate::dialect::Endpoint;
+use crate::{dialect::Endpoint, domain::catalog::Upstream};
+
+/// Whether accounts may bring keys of their own for an upstream.
+pub fn takes_own_keys(upstream: &Upstream) -> bool {
+    Preset::of(upstream.provider).takes_own_keys(&upstream.base_url, &upstream.options)
+}
 
 /// One attempt to be made.
 #[derive(Debug, Clone)]

@@ -55,6 +55,8 @@ pub struct Preset {
     quirks: Map<String, Value>,
     #[serde(default = "yes")]
     pub lists_models: bool,
+    #[serde(default)]
+    own_keys: bool,
 }
 
 fn yes() -> bool {
@@ -84,6 +86,12 @@ impl Preset {
             "global" => template.replace("{location}-", ""),
             location => template.replace("{location}", location),
         })
+    }
+
+    /// Whether callers may bring their own keys.
+    pub fn takes_own_keys(&self, base_url: &str, options: &UpstreamOptions) -> bool {
+        let vendors_own = || self.own_keys && self.base_url(options).is_ok_and(|vendors| base_url.is_empty() || base_url == vendors);
+        self.auth != Auth::None && options.own_keys.unwrap_or_else(vendors_own)
     }
 
     /// What an upstream is asked in its own format. The error names what is no operation.
@@ -156,6 +164,17 @@ mod tests {
         assert!(speaks(ProviderKind::Vllm, r#"{"responses_native":true}"#).unwrap().contains(&Endpoint::Responses));
         assert_eq!(speaks(ProviderKind::Vllm, r#"{"speaks":["messages","messages"]}"#).unwrap(), [Endpoint::Messages]);
         assert!(speaks(ProviderKind::Vllm, r#"{"speaks":["chat"]}"#).unwrap_err().starts_with("'chat' is no operation"));
+    }
+
+    #[test]
+    fn own_keys_are_taken_where_every_key_is_checked() {
+        let takes = |kind, base_url, json| Preset::of(kind).takes_own_keys(base_url, &options(json));
+        assert!(takes(ProviderKind::Openai, "", "{}") && takes(ProviderKind::Openai, "https://api.openai.com/v1", "{}"));
+        assert!(!takes(ProviderKind::Openai, "http://127.0.0.1:1/v1", "{}"));
+        assert!(takes(ProviderKind::Openai, "http://127.0.0.1:1/v1", r#"{"own_keys":true}"#));
+        assert!(!takes(ProviderKind::Openai, "", r#"{"own_keys":false}"#));
+        assert!(!takes(ProviderKind::Vllm, "", "{}") && !takes(ProviderKind::Ollama, "", "{}") && !takes(ProviderKind::Azure, "", "{}"));
+        assert!(!takes(ProviderKind::Echo, "", r#"{"own_keys":true}"#));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Target {
     pub base_url: String,
     pub options: UpstreamOptions,
     pub keys: KeyRing,
+    /// Whether callers may bring keys of their own.
+    pub takes_own_keys: bool,
     pub timeouts: Timeouts,
     pub(super) tokens: GoogleTokens,
 }
@@ -39,6 +41,7 @@ impl Target {
             base_url: base_url.clone(),
             options: options.clone(),
             keys: KeyRing::new(keys),
+            takes_own_keys: preset.takes_own_keys(base_url, options),
             timeouts: *timeouts,
             tokens: GoogleTokens::default(),
         }

@@ -300,3 +300,32 @@ async fn logs_carry_request_ids_and_no_keys() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error} in log line {line}"));
     }
 }
+
+#[tokio::test]
+async fn a_key_in_the_url_reaches_no_log_and_no_trace() {
+    let upstream = Upstream::start().await;
+    let settings =
+        [("TELEMETRY__LOG_FILTER", "trace"), ("TELEMETRY__ACCESS_LOG", "true"), ("TELEMETRY__OTLP_ENDPOINT", &upstream.host_url())];
+    let mut process = TestProcess::start(&settings).await;
+    process.admin.create_upstream("mock", &upstream.base_url(), &json!({})).await;
+    process.admin.create_model(&model(MODEL, UPSTREAM_MODEL)).await;
+    let account = process.admin.create_account("owner").await;
+    process.admin.grant(&account, CREDITS).await;
+    let caller = process.admin.caller_of(&account, &json!({})).await;
+
+    let hello = json!({"contents": [{"parts": [{"text": "Hi"}]}]});
+    let served = format!("/v1beta/models/{MODEL}:generateContent");
+    for (path, status) in [(served.as_str(), 200), ("/v1beta/models/test/none:generateContent", 404), ("/v1beta/nowhere", 404)] {
+        let request = caller.anonymous(Method::POST, &format!("{path}?alt=json&key={}", caller.key)).json(&hello);
+        Answer::of(request).await.expect(status);
+    }
+    process.terminate();
+    assert_eq!(process.ended().await, 0);
+    let log = process.stderr();
+    assert!(log.contains(&served), "the calls are logged");
+    assert!(!log.contains(&caller.key), "the key is in the log: {:?}", log.lines().find(|line| line.contains(&caller.key)));
+    let exported = upstream.seen("");
+    let mut traces = exported.iter().filter(|seen| seen.path == "/v1/traces").map(|seen| String::from_utf8_lossy(&seen.body)).peekable();
+    assert!(traces.peek().is_some(), "spans are exported");
+    assert!(traces.all(|trace| !trace.contains(&caller.key)), "the key is in a span");
+}

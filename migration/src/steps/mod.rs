@@ -4,6 +4,7 @@ mod accounts;
 mod cache;
 mod catalog;
 mod catalog_facts;
+mod compat;
 mod ledger;
 mod routing;
 mod stored_responses;
@@ -22,4 +23,5 @@ pub const ALL: &[Step] = &[
     routing::STEP,
     cache::STEP,
     stored_responses::STEP,
+    compat::STEP,
 ];

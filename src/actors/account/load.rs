@@ -1,12 +1,13 @@
 //! Loading an account and its keys, at activation, after a fault and after a change.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     Account, Loaded, Reload,
     key::{History, Key},
     limits::Limiters,
     micros,
+    own_keys::OwnKeys,
 };
 use crate::{
     actors::supervision::{Ctx, Fault, Receive, Reply, ServiceContext},
@@ -30,6 +31,7 @@ const BARRIER_DEADLINE: Duration = Duration::from_secs(5);
 struct FromStore {
     record: Option<Record>,
     keys: Vec<(ApiKey, History)>,
+    own_keys: OwnKeys,
     requests_today: u32,
 }
 
@@ -74,13 +76,15 @@ impl Account {
                 Some(_) => store::usage::count(&parts.db, &account_id, None, since_yesterday).await?,
                 None => 0,
             };
-            Ok(FromStore { record, keys, requests_today: clamp(requests_today) })
+            let own_keys = store::provider_keys::list(&parts.db, &account_id).await?;
+            let own_keys = OwnKeys::open(&parts.sealer, &own_keys);
+            Ok(FromStore { record, keys, own_keys, requests_today: clamp(requests_today) })
         }
     }
 
     fn take_over(&mut self, loaded: Result<FromStore, StoreError>) -> bool {
         let from_store = match loaded {
-            Ok(FromStore { record: Some(record), keys, requests_today }) => (record, keys, requests_today),
+            Ok(FromStore { record: Some(record), keys, own_keys, requests_today }) => (record, keys, own_keys, requests_today),
             Ok(FromStore { record: None, .. }) => {
                 self.loaded = None;
                 self.passivate();
@@ -95,7 +99,7 @@ impl Account {
                 return false;
             }
         };
-        let (record, keys, requests_today) = from_store;
+        let (record, keys, own_keys, requests_today) = from_store;
         let clock = &self.parts.clock;
         let limits = record.limits.or(self.parts.policy.default_limits);
         let mut former: HashMap<String, Key> = HashMap::new();
@@ -122,7 +126,7 @@ impl Account {
             };
             (key.record.digest, key)
         });
-        self.loaded = Some(Loaded { record, limiters, keys: keys.collect() });
+        self.loaded = Some(Loaded { record, limiters, keys: keys.collect(), own_keys: Arc::new(own_keys) });
         self.credits.forget_exhaustion();
         true
     }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Account, held::HeldCredits, limits::RateState};
+use super::{Account, held::HeldCredits, limits::RateState, own_keys::OwnKeys};
 use crate::{
     actors::{
         journal::Slot,
@@ -64,6 +64,8 @@ pub struct Admission {
     pub account_id: Arc<str>,
     pub key_id: Arc<str>,
     pub options: KeyOptions,
+    /// Keys of providers that the account brought itself.
+    pub own_keys: Arc<OwnKeys>,
     pub held: HeldCredits,
     pub rate: RateState,
 }

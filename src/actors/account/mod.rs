@@ -11,6 +11,7 @@ mod key;
 mod limits;
 mod load;
 mod messages;
+mod own_keys;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ pub use held::{Charge, HeldCredits};
 pub use idempotency::OTHER_REQUEST;
 pub use limits::RateState;
 pub use messages::*;
+pub use own_keys::OwnKeys;
 
 use self::{credits::Credits, idempotency::InFlight, key::Key, limits::Limiters};
 use super::{
@@ -36,7 +38,7 @@ use crate::{
         quota::Limits,
         refusal::Refusal,
     },
-    store::{Db, Engine, ledger::OpenHold},
+    store::{Db, Engine, ledger::OpenHold, seal::Sealer},
 };
 
 /// Changes of other nodes are seen after this time at the latest.
@@ -46,6 +48,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Parts {
     pub db: Db,
+    pub sealer: Sealer,
     pub clock: Clock,
     pub journal: JournalClient,
     pub policy: Policy,
@@ -86,6 +89,7 @@ struct Loaded {
     record: Record,
     limiters: Limiters,
     keys: HashMap<Digest, Key>,
+    own_keys: Arc<OwnKeys>,
 }
 
 /// A call that holds credits now.
@@ -177,8 +181,11 @@ impl Account {
     ) {
         let now = self.parts.clock.now();
         let digest = message.credentials.digest;
-        let known = self.loaded.as_mut().and_then(|loaded| find_key(&mut loaded.keys, &digest).ok().map(|key| (&mut loaded.limiters, key)));
-        let Some((limiters, key)) = known else {
+        let known = self
+            .loaded
+            .as_mut()
+            .and_then(|loaded| find_key(&mut loaded.keys, &digest).ok().map(|key| (&mut loaded.limiters, key, loaded.own_keys.clone())));
+        let Some((limiters, key, own_keys)) = known else {
             // The key or the account went away while the call waited for its lease.
             self.credits.returned(allocations, 0);
             self.reject(message, reply, UNKNOWN_KEY);
@@ -217,7 +224,7 @@ impl Account {
             },
         );
         self.journal_holds_later(ctx);
-        let admission = Admission { account_id: self.account_id.clone(), key_id, options, held: HeldCredits::new(hold), rate };
+        let admission = Admission { account_id: self.account_id.clone(), key_id, options, own_keys, held: HeldCredits::new(hold), rate };
         // An asker that is gone drops the admission, which returns what it holds.
         drop(reply.send(Ok(admission)));
     }

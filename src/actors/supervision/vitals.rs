@@ -156,6 +156,10 @@ pub struct ActorNode {
     pub dead_letters: u64,
     pub last_error: Option<Box<str>>,
     pub age_seconds: i64,
+    /// What the actor says of what it owns; upstreams only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub observed: Option<serde_json::Value>,
     /// Children left out because there are too many to show.
     pub children_omitted: usize,
     #[schema(no_recursion)]
@@ -243,6 +247,7 @@ impl ActorTree {
                 dead_letters: vitals.dead_letters(),
                 last_error: vitals.last_error(),
                 age_seconds: (self.0.clock.now() - vitals.started_at).max(0) / SECOND,
+                observed: None,
                 children_omitted,
                 children,
             }

@@ -257,7 +257,7 @@ pub(super) fn push_optional(out: &mut Vec<u8>, text: Option<&str>) {
 fn write_block(content: &Content, position: usize, writing: &Writing, out: &mut Vec<u8>) -> bool {
     match content {
         Content::Text(text) | Content::Refusal(text) if !text.is_empty() => {
-            out.extend_from_slice(br#"{"type":"text","citations":null,"text":"#);
+            out.extend_from_slice(br#"{"type":"text","citations":[],"text":"#);
             json::push_string(out, text);
         }
         Content::Reasoning { text, signature } => {

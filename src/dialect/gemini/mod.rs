@@ -2,12 +2,11 @@
 //!
 //! It is protobuf in JSON: every field has two spellings (camelCase and snake_case), a repeated field may be a single value, and data may
 //! be URL-safe base64. All of that is read (`fields`), and camelCase with standard base64 is written (`written`). `request` is what a call
-//! asks for, `wire`, `answer` and `usage` what it got, `stream` an event stream, `embeddings` both embedding calls, `count` countTokens.
+//! asks for, `wire`, `answer` and `usage` what it got, `stream` an event stream, `embeddings` both embedding calls.
 //!
 //! Absent on purpose: fetching the files that a call points to, cached contents, and the Interactions API.
 
 mod answer;
-mod count;
 pub mod embeddings;
 pub mod errors;
 mod fields;
@@ -20,8 +19,6 @@ mod wire;
 mod written;
 
 use bytes::Bytes;
-
-pub use count::{count_answer, read_count};
 
 use super::{
     Charge, Dialect, Garbage, Invalid, Meter, Whole,

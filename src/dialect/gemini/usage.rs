@@ -1,23 +1,19 @@
 //! `usageMetadata`: read into disjoint quantities, and written with what the call cost.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Visitor},
-};
+use serde::Deserialize;
 
 use crate::{
-    dialect::{Charge, cost, json},
+    dialect::{
+        Charge, cost,
+        counts::Count,
+        json::{self, Text},
+    },
     domain::pricing::Quantities,
 };
 
-/// Counts beyond this are nonsense, and would overflow prices.
-const TOKENS_MAX: u64 = 1_000_000_000_000;
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct Wire<'a> {
     #[serde(default, alias = "prompt_token_count")]
     prompt_token_count: Option<Count>,
     #[serde(default, alias = "cached_content_token_count")]
@@ -30,34 +26,27 @@ struct Wire {
     thoughts_token_count: Option<Count>,
     #[serde(default, alias = "total_token_count")]
     total_token_count: Option<Count>,
+    #[serde(borrow, default, alias = "prompt_tokens_details")]
+    prompt_tokens_details: Option<Vec<Modality<'a>>>,
+    #[serde(borrow, default, alias = "cache_tokens_details")]
+    cache_tokens_details: Option<Vec<Modality<'a>>>,
+    #[serde(borrow, default, alias = "candidates_tokens_details")]
+    candidates_tokens_details: Option<Vec<Modality<'a>>>,
 }
 
-/// A whole number, also when written as a string.
-#[derive(Clone, Copy)]
-struct Count(u64);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor).map(Self)
-    }
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Modality<'a> {
+    #[serde(borrow, default)]
+    modality: Option<Text<'a>>,
+    #[serde(default, alias = "token_count")]
+    token_count: Option<Count>,
 }
 
-struct CountVisitor;
-
-impl Visitor<'_> for CountVisitor {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count of tokens")
-    }
-
-    fn visit_u64<E: Error>(self, count: u64) -> Result<u64, E> {
-        if count <= TOKENS_MAX { Ok(count) } else { Err(E::custom("absurd count")) }
-    }
-
-    fn visit_str<E: Error>(self, count: &str) -> Result<u64, E> {
-        self.visit_u64(count.parse().map_err(E::custom)?)
-    }
+/// Tokens of one kind in a list of details.
+fn tokens_of(kind: &str, details: Option<&Vec<Modality<'_>>>) -> u64 {
+    let is_asked = |detail: &&Modality<'_>| detail.modality.as_ref().is_some_and(|modality| modality.0 == kind);
+    details.into_iter().flatten().find(is_asked).and_then(|detail| detail.token_count).map_or(0, |count| count.0)
 }
 
 /// Quantities of a usage object; `None` when it does not say (then count ourselves). A zero that is written is a zero.
@@ -68,7 +57,7 @@ pub(super) fn read(raw: &str) -> Option<Quantities> {
     if !json::is_object(raw) {
         return None;
     }
-    let wire: Wire = serde_json::from_str(raw).ok()?;
+    let wire: Wire<'_> = serde_json::from_str(raw).ok()?;
     let count = |count: Option<Count>| count.map_or(0, |count| count.0);
     let (candidates, thoughts, tools) =
         (count(wire.candidates_token_count), count(wire.thoughts_token_count), count(wire.tool_use_prompt_token_count));
@@ -81,13 +70,31 @@ pub(super) fn read(raw: &str) -> Option<Quantities> {
     let cached = count(wire.cached_content_token_count).min(prompt);
     let inside =
         thoughts > 0 && candidates >= thoughts && wire.total_token_count.is_some_and(|total| total.0 == prompt + tools + candidates);
+    let mut input = prompt - cached;
+    let mut output = if inside { candidates - thoughts } else { candidates };
+    let given = |kind: &str| {
+        let all = tokens_of(kind, wire.prompt_tokens_details.as_ref());
+        all.saturating_sub(tokens_of(kind, wire.cache_tokens_details.as_ref()))
+    };
+    let made = |kind: &str| tokens_of(kind, wire.candidates_tokens_details.as_ref());
     Some(Quantities {
-        input_tokens: prompt - cached + tools,
+        audio_input_tokens: take(&mut input, given("AUDIO")),
+        image_input_tokens: take(&mut input, given("IMAGE")),
+        audio_output_tokens: take(&mut output, made("AUDIO")),
+        image_output_tokens: take(&mut output, made("IMAGE")),
+        input_tokens: input + tools,
         cached_input_tokens: cached,
-        output_tokens: if inside { candidates - thoughts } else { candidates },
+        output_tokens: output,
         reasoning_tokens: thoughts,
         ..Quantities::default()
     })
+}
+
+/// Takes a part out of what is left of a total.
+fn take(rest: &mut u64, part: u64) -> u64 {
+    let part = part.min(*rest);
+    *rest -= part;
+    part
 }
 
 /// The usage object with `cost` (decimal credits) and `costMicros` in it: the reported one when there is one that can be read, else one
@@ -98,14 +105,23 @@ pub(super) fn with_cost(reported: Option<&str>, charge: &Charge) -> String {
     spliced.or_else(|| cost::with_cost(&made(&charge.quantities), cost::CAMEL_CASE, charge.cost_micros)).unwrap_or_default()
 }
 
-fn made(quantities: &Quantities) -> String {
-    let cached = quantities.cached_input_tokens;
-    let prompt = quantities.input_tokens + cached + quantities.cache_write_tokens;
-    let (candidates, thoughts) = (quantities.output_tokens, quantities.reasoning_tokens);
+fn made(used: &Quantities) -> String {
+    let (prompt, thoughts) = (used.all_input_tokens(), used.reasoning_tokens);
+    let candidates = used.all_output_tokens() - thoughts;
     let mut usage = format!("{{\"promptTokenCount\":{prompt},\"candidatesTokenCount\":{candidates}");
-    for (name, count) in [("cachedContentTokenCount", cached), ("thoughtsTokenCount", thoughts)] {
+    for (name, count) in [("cachedContentTokenCount", used.cached_input_tokens), ("thoughtsTokenCount", thoughts)] {
         if count > 0 {
             usage.push_str(&format!(",\"{name}\":{count}"));
+        }
+    }
+    for (name, all, audio, image) in [
+        ("promptTokensDetails", prompt, used.audio_input_tokens, used.image_input_tokens),
+        ("candidatesTokensDetails", candidates, used.audio_output_tokens, used.image_output_tokens),
+    ] {
+        if audio + image > 0 {
+            let kinds = [("TEXT", all - audio - image), ("AUDIO", audio), ("IMAGE", image)].into_iter().filter(|(_, count)| *count > 0);
+            let kinds: Vec<String> = kinds.map(|(kind, count)| format!(r#"{{"modality":"{kind}","tokenCount":{count}}}"#)).collect();
+            usage.push_str(&format!(",\"{name}\":[{}]", kinds.join(",")));
         }
     }
     usage.push_str(&format!(",\"totalTokenCount\":{}}}", prompt + candidates + thoughts));
@@ -139,7 +155,7 @@ mod tests {
     #[test]
     fn lenient_but_not_guessing() {
         let input = |raw: &str| read(raw).map(|quantities| quantities.input_tokens);
-        assert_eq!(input(r#"{"prompt_token_count":"7","total_token_count":7}"#), Some(7));
+        assert_eq!(input(r#"{"prompt_token_count":7,"total_token_count":7}"#), Some(7));
         assert_eq!(input(r#"{"promptTokenCount":0}"#), Some(0));
         assert_eq!(input(r#"{"totalTokenCount":9,"candidatesTokenCount":2}"#), Some(7));
         assert_eq!(input(r#"{"promptTokenCount":3,"cachedContentTokenCount":9}"#), Some(0));
@@ -170,11 +186,40 @@ mod tests {
         );
     }
 
+    #[test]
+    fn sound_and_images_have_buckets_of_their_own() {
+        let used = read(
+            r#"{"promptTokenCount":100,"cachedContentTokenCount":40,"candidatesTokenCount":30,"totalTokenCount":130,
+                "promptTokensDetails":[{"modality":"TEXT","tokenCount":20},{"modality":"AUDIO","tokenCount":50},{"modality":"IMAGE","tokenCount":30}],
+                "cacheTokensDetails":[{"modality":"AUDIO","tokenCount":40}],"candidatesTokensDetails":[{"modality":"IMAGE","tokenCount":25}]}"#,
+        );
+        let expected = Quantities {
+            input_tokens: 20,
+            cached_input_tokens: 40,
+            audio_input_tokens: 10,
+            image_input_tokens: 30,
+            output_tokens: 5,
+            image_output_tokens: 25,
+            ..Quantities::default()
+        };
+        assert_eq!(used, Some(expected));
+    }
+
     proptest! {
         #[test]
-        fn reading_what_is_made_keeps_the_buckets(input in 0..1_000u64, cached in 0..1_000u64, output in 0..1_000u64, thoughts in 0..1_000u64) {
-            let quantities =
-                Quantities { input_tokens: input, cached_input_tokens: cached, output_tokens: output, reasoning_tokens: thoughts, ..Quantities::default() };
+        fn reading_what_is_made_keeps_the_buckets(counts in proptest::array::uniform8(0..1_000u64)) {
+            let [input, cached, audio_input, image_input, output, thoughts, audio_output, image_output] = counts;
+            let quantities = Quantities {
+                input_tokens: input,
+                cached_input_tokens: cached,
+                audio_input_tokens: audio_input,
+                image_input_tokens: image_input,
+                output_tokens: output,
+                reasoning_tokens: thoughts,
+                audio_output_tokens: audio_output,
+                image_output_tokens: image_output,
+                ..Quantities::default()
+            };
             prop_assert_eq!(read(&made(&quantities)), Some(quantities));
         }
     }

@@ -66,7 +66,7 @@ pub async fn get_account(admin: Admin, id: web::Path<String>) -> Result<HttpResp
 ///
 /// Its next call sees the change: keys of suspended and closed accounts are refused.
 #[utoipa::path(patch, path = "/admin/v1/accounts/{id}", tag = "Admin: accounts", security(("key" = ["admin"])),
-    params(("id" = String, Path, description = "`acc_…`")), request_body = AccountPatch,
+    params(("id" = String, Path, description = "`acc_…`")), request_body = Option<AccountPatch>,
     responses((status = 200, body = AccountView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
 pub async fn patch_account(admin: Admin, id: web::Path<String>, Json(patch): Json<AccountPatch>) -> Result<HttpResponse, ApiError> {
     let account = admin.change(|control, actor| async move { accounts::patch(&control, &actor, &id, patch).await }).await?;

@@ -1,6 +1,11 @@
 //! `/admin/v1/upstreams` and `/admin/v1/models`
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     extract::{Admin, Json, Query},
@@ -9,7 +14,9 @@ use super::{
 };
 use crate::{
     control::Moment,
-    control::catalog::{self, ModelPatch, NewDrill, NewModel, NewUpstream, UpstreamPatch, UpstreamTest},
+    control::catalog::{
+        self, Format, Import, ImportReport, ModelPatch, NewDrill, NewModel, NewUpstream, Origin, UpstreamPatch, UpstreamTest,
+    },
     http::{
         error::ApiError,
         page::{Page, PageQuery},
@@ -25,6 +32,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     let test = web::resource("/admin/v1/upstreams/{name}/test").route(web::post().to(test_upstream));
     let drill = web::resource("/admin/v1/upstreams/{name}/drill").route(web::post().to(start_drill)).route(web::delete().to(end_drill));
     let models = web::resource("/admin/v1/models").route(web::get().to(list_models)).route(web::post().to(create_model));
+    let import = web::resource("/admin/v1/models/import").route(web::post().to(import_models));
     // Ids contain `/`, which some proxies decode on the way: an id takes the rest of the path, up to `/prices` at its end.
     let prices = web::resource("/admin/v1/models/{id:.+}/prices").route(web::get().to(list_prices));
     let model = web::resource("/admin/v1/models/{id:.+}")
@@ -37,6 +45,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(drill.default_service(only("POST, DELETE")))
         .service(upstream.default_service(only("GET, PATCH, DELETE")))
         .service(models.default_service(only("GET, POST")))
+        .service(import.default_service(only("POST")))
         .service(prices.default_service(only("GET")))
         .service(model.default_service(only("GET, PATCH, DELETE")));
 }
@@ -70,7 +79,7 @@ pub async fn get_upstream(admin: Admin, name: web::Path<String>) -> Result<HttpR
 ///
 /// Calls that run finish on the old configuration.
 #[utoipa::path(patch, path = "/admin/v1/upstreams/{name}", tag = "Admin: catalogue", security(("key" = ["admin"])),
-    params(("name" = String, Path, description = "Name of the upstream")), request_body = UpstreamPatch,
+    params(("name" = String, Path, description = "Name of the upstream")), request_body = Option<UpstreamPatch>,
     responses((status = 200, body = UpstreamView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
 pub async fn patch_upstream(admin: Admin, name: web::Path<String>, Json(patch): Json<UpstreamPatch>) -> Result<HttpResponse, ApiError> {
     let upstream = admin.change(|control, actor| async move { catalog::patch_upstream(&control, &actor, &name, patch).await }).await?;
@@ -132,6 +141,70 @@ pub async fn create_model(admin: Admin, Json(new): Json<NewModel>) -> Result<Htt
     Ok(HttpResponse::Created().json(CatalogModelView::from(model)))
 }
 
+/// Whole price lists have a few megabytes.
+const IMPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A catalogue to import.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportBody {
+    #[serde(default)]
+    pub format: Format,
+    /// The file: its text, or for the JSON formats the object itself. Without it, the catalogue that comes with Pixgate.
+    #[serde(default)]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub data: Option<Box<RawValue>>,
+    /// What prices are multiplied with, exactly.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "1.2")]
+    pub markup: Option<Box<RawValue>>,
+    /// Any of these providers, and any of these modes.
+    #[serde(default)]
+    #[schema(example = "provider=openai,mode=chat")]
+    pub only: Option<String>,
+    /// Upstreams by name, each with the provider whose models it serves.
+    #[serde(default)]
+    pub upstreams: BTreeMap<String, String>,
+    /// Answer what would change, write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Take over prices that change more than tenfold, too.
+    #[serde(default)]
+    pub force: bool,
+}
+
+impl From<ImportBody> for Import {
+    fn from(body: ImportBody) -> Self {
+        Self {
+            origin: body.data.filter(|data| data.get() != "null").map_or(Origin::Bundled, |data| Origin::Text(text_of(&data))),
+            format: body.format,
+            only: body.only,
+            // A number keeps the digits it was written with.
+            markup: body.markup.filter(|markup| markup.get() != "null").map(|markup| text_of(&markup)),
+            upstreams: body.upstreams,
+            dry_run: body.dry_run,
+            force: body.force,
+        }
+    }
+}
+
+/// What a JSON string says, or the value as it was written.
+fn text_of(raw: &RawValue) -> String {
+    serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())
+}
+
+/// Import models
+///
+/// Reads a price list, compares it with the models that are there, and writes the difference. Prices, limits and capabilities follow the
+/// file; routes, names and switches of known models stay. A model without a price, or without an enabled upstream for its provider, is
+/// kept disabled.
+#[utoipa::path(post, path = "/admin/v1/models/import", tag = "Admin: catalogue", security(("key" = ["admin"])), request_body = ImportBody,
+    responses((status = 200, body = ImportReport), (status = 400, description = "`invalid_request`")))]
+pub async fn import_models(admin: Admin, Json(body): Json<ImportBody, IMPORT_BYTES_MAX>) -> Result<HttpResponse, ApiError> {
+    let report = admin.change(|control, actor| async move { catalog::import_models(&control, &actor, body.into()).await }).await?;
+    Ok(HttpResponse::Ok().json(report))
+}
+
 /// List models
 ///
 /// By id, disabled ones too.
@@ -163,7 +236,7 @@ pub async fn list_prices(admin: Admin, id: web::Path<String>, Query(query): Quer
 ///
 /// Calls that run keep the prices of their admission.
 #[utoipa::path(patch, path = "/admin/v1/models/{id}", tag = "Admin: catalogue", security(("key" = ["admin"])),
-    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")), request_body = ModelPatch,
+    params(("id" = String, Path, description = "Id of the model, with `/` as `%2F`")), request_body = Option<ModelPatch>,
     responses((status = 200, body = CatalogModelView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
 pub async fn patch_model(admin: Admin, id: web::Path<String>, Json(patch): Json<ModelPatch>) -> Result<HttpResponse, ApiError> {
     let model = admin.change(|control, actor| async move { catalog::patch_model(&control, &actor, &id, patch).await }).await?;

@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Bodies of the admin API are small, whatever model calls may send.
-const BODY_LIMITS: BodyLimits = BodyLimits { bytes_max: 1024 * 1024, timeout: Duration::from_secs(30) };
+const BYTES_MAX: usize = 1024 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Somebody with a key of scope `admin`, and what may be done.
 pub struct Admin {
@@ -57,9 +58,9 @@ impl FromRequest for Admin {
 }
 
 /// A JSON body. Its content type is not looked at; no body at all is an empty object.
-pub struct Json<T>(pub T);
+pub struct Json<T, const LIMIT: usize = BYTES_MAX>(pub T);
 
-impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+impl<T: DeserializeOwned + 'static, const LIMIT: usize> FromRequest for Json<T, LIMIT> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
@@ -68,7 +69,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let payload = web::Payload::from_request(&request, payload);
         Box::pin(async move {
             let payload = payload.await.map_err(|error| ApiError::invalid(format!("the body cannot be read: {error}"), None))?;
-            let bytes = body::read(&request, payload, BODY_LIMITS).await?;
+            let bytes = body::read(&request, payload, BodyLimits { bytes_max: LIMIT, timeout: TIMEOUT }).await?;
             parse(if bytes.is_empty() { b"{}" } else { &bytes }).map(Self)
         })
     }
@@ -91,6 +92,10 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Serde would take an array for an object with its fields in order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::invalid("the body must be a JSON object, not an array", None));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -142,6 +147,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_field() {
+        check::<NewAccount>(r#" ["a@b"]"#, None, "not an array");
         check::<NewAccount>("{}", Some("email"), "missing field");
         check::<NewAccount>(r#"{"email":"a@b","colour":1}"#, Some("colour"), "unknown field");
         check::<NewAccount>(r#"{"email":"a@b","email":"c@d"}"#, Some("email"), "duplicate field");

@@ -88,7 +88,7 @@ pub async fn get_key(admin: Admin, id: web::Path<String>) -> Result<HttpResponse
 ///
 /// Its next call sees the change.
 #[utoipa::path(patch, path = "/admin/v1/keys/{id}", tag = "Admin: keys", security(("key" = ["admin"])),
-    params(("id" = String, Path, description = "`key_…`")), request_body = KeyPatch,
+    params(("id" = String, Path, description = "`key_…`")), request_body = Option<KeyPatch>,
     responses((status = 200, body = ApiKeyView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`"),
         (status = 409, description = "The key is revoked")))]
 pub async fn patch_key(admin: Admin, id: web::Path<String>, Json(patch): Json<KeyPatch>) -> Result<HttpResponse, ApiError> {
@@ -111,7 +111,7 @@ pub async fn revoke_key(admin: Admin, id: web::Path<String>) -> Result<HttpRespo
 ///
 /// The new key may do what the old one may; the old one works on for the grace time.
 #[utoipa::path(post, path = "/admin/v1/keys/{id}/rotate", tag = "Admin: keys", security(("key" = ["admin"])),
-    params(("id" = String, Path, description = "`key_…`")), request_body = Rotation,
+    params(("id" = String, Path, description = "`key_…`")), request_body = Option<Rotation>,
     responses((status = 201, body = CreatedKeyView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`"),
         (status = 409, description = "The key is revoked or expired")))]
 pub async fn rotate_key(admin: Admin, id: web::Path<String>, Json(rotation): Json<Rotation>) -> Result<HttpResponse, ApiError> {

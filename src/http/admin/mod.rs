@@ -5,23 +5,16 @@
 pub mod accounts;
 pub mod catalog;
 pub mod credits;
-mod extract;
+pub(super) mod extract;
 pub mod keys;
 pub mod node;
 pub mod usage;
 pub mod views;
 
-use actix_web::{
-    HttpRequest, HttpResponse, Route,
-    http::{
-        StatusCode,
-        header::{ALLOW, HeaderValue},
-    },
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, Route, web};
 
-use super::{error::ApiError, headers::Audience, page::Page, request_id};
-use crate::{control, dialect::Dialect};
+use super::{error::ApiError, page::Page};
+use crate::control;
 
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes
@@ -35,13 +28,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 
 /// The answer to methods that a path does not have.
 pub(super) fn only(methods: &'static str) -> Route {
-    web::to(move |request: HttpRequest| async move {
-        let message = format!("{} does not work on {}; use {methods}", request.method(), request.path());
-        let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        let mut response: HttpResponse = error.respond(&request_id::of(&request).shown, Audience { dialect: Dialect::OpenAi, now: 0 });
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-        response
-    })
+    web::to(move |request: HttpRequest| async move { Err::<&str, _>(ApiError::method_not_allowed(&request, methods)) })
 }
 
 fn list<T, V: From<T> + serde::Serialize>(page: control::Page<T>) -> HttpResponse {

@@ -22,8 +22,8 @@ pub async fn get_node(admin: Admin) -> HttpResponse {
 
 /// The supervision tree
 ///
-/// Every actor of this node with its state, restarts, mailbox and last error. At most a thousand children of each are shown.
+/// Every actor of this node with its state, restarts, mailbox and last error; upstreams also with their breaker and resting keys. At most a thousand children of each are shown.
 #[utoipa::path(get, path = "/admin/v1/actors", tag = "Admin: node", security(("key" = ["admin"])), responses((status = 200, body = ActorNode)))]
 pub async fn get_actors(admin: Admin) -> HttpResponse {
-    HttpResponse::Ok().json(node::actors(&admin.control))
+    HttpResponse::Ok().json(node::actors(&admin.control).await)
 }

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod completions;
+pub mod gemini;
 pub mod messages;
 pub mod models;
 mod paid;
@@ -23,6 +24,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(responses::list_input_items)
         .service(responses::retrieve)
         .service(responses::delete_response)
+        .service(gemini::call_model)
+        .service(gemini::call_tuned_model)
         .service(models::list)
         .service(models::get)
         .service(models::list_gemini)

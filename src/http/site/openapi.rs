@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::http::{account, admin, api, operations};
+use crate::http::{account, admin, api, compat, operations, provider_keys};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -22,8 +22,9 @@ use crate::http::{account, admin, api, operations};
     ),
     servers((url = "/", description = "This gateway")),
     tags(
-        (name = "Models", description = "Model calls, in the wire formats of OpenAI and Anthropic, and the catalogue as a key sees it."),
+        (name = "Models", description = "Model calls, in the wire formats of OpenAI, Anthropic and Gemini, and the catalogue as a key sees it."),
         (name = "Caller", description = "What a key may know about itself and its account."),
+        (name = "Compatibility", description = "What scripts written for LiteLLM, one-api, new-api and OpenRouter call; docs/compatibility.md has every field."),
         (name = "Account", description = "For the owner of an account, signed in by link or with a key of scope `account`."),
         (name = "Admin: accounts", description = "Customers of this gateway. Admin routes need a key of scope `admin`."),
         (name = "Admin: credits", description = "Grants, balances and ledgers."),
@@ -45,6 +46,8 @@ use crate::http::{account, admin, api, operations};
         api::responses::delete_response,
         api::responses::list_input_items,
         api::responses::cancel,
+        api::gemini::call_model,
+        api::gemini::call_tuned_model,
         api::models::list,
         api::models::get,
         api::models::list_gemini,
@@ -53,8 +56,26 @@ use crate::http::{account, admin, api, operations};
         api::caller::credits,
         api::caller::usage,
         api::caller::generation,
+        compat::litellm::generate_key,
+        compat::litellm::key_info,
+        compat::litellm::update_key,
+        compat::litellm::delete_keys,
+        compat::litellm::block_key,
+        compat::litellm::unblock_key,
+        compat::litellm::regenerate_key,
+        compat::litellm::new_user,
+        compat::litellm::user_info,
+        compat::one_api::billing_subscription,
+        compat::one_api::billing_usage,
+        compat::one_api::token_usage,
+        compat::one_api::one_api_status,
+        compat::openrouter::openrouter_models,
         account::link,
         account::me,
+        provider_keys::list_provider_keys,
+        provider_keys::get_provider_key,
+        provider_keys::put_provider_key,
+        provider_keys::delete_provider_key,
         admin::accounts::create_account,
         admin::accounts::list_accounts,
         admin::accounts::get_account,
@@ -82,7 +103,9 @@ use crate::http::{account, admin, api, operations};
         admin::catalog::end_drill,
         admin::catalog::create_model,
         admin::catalog::list_models,
-        admin::catalog::get_model, admin::catalog::list_prices,
+        admin::catalog::get_model,
+        admin::catalog::list_prices,
+        admin::catalog::import_models,
         admin::catalog::patch_model,
         admin::catalog::delete_model,
         admin::usage::list_usage,
@@ -164,6 +187,9 @@ fn complete(operation: &mut Operation) {
             if is_admin { "The key lacks the scope `admin`, or may not be used now" } else { "The key may not be used for this" },
         ));
         common.push(("503", "`overloaded` or `draining`, with Retry-After"));
+    }
+    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
+        common.push(("400", "`invalid_request`"));
     }
     if operation.request_body.is_some() {
         common.push(("413", "`request_too_large`"));

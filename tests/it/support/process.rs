@@ -68,6 +68,15 @@ impl TestProcess {
         self.child = Some(command.spawn().expect("the program starts"));
     }
 
+    /// Runs another command with the same settings to its end: its exit code, and all it printed.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pixgate"));
+        command.args(arguments).current_dir(self.dir.path()).env_clear().envs(self.environment.iter().cloned());
+        let output = command.stdin(Stdio::null()).output().expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or_else(|| panic!("ended by a signal: {text}")), text)
+    }
+
     pub async fn ready(&mut self) {
         eventually("the server is ready", || {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("a child"));

@@ -302,6 +302,11 @@ impl Upstream {
         format!("http://{}/v1", self.address)
     }
 
+    /// The same for dialects whose clients add the version themselves.
+    pub fn host_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// The reply to every request for this upstream model from now on.
     pub fn always(&self, model: &str, reply: Reply) {
         self.script.lock().unwrap().standing.insert(model.to_owned(), reply);
@@ -425,9 +430,16 @@ async fn read_request(read: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Option<
     }
     let body = Bytes::copy_from_slice(&buffer[head_end..head_end + length]);
     buffer.drain(..head_end + length);
-    let model = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body["model"].as_str().map(str::to_owned)).unwrap_or_default();
+    let named = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body["model"].as_str().map(str::to_owned));
+    let model = named.or_else(|| model_in(&path)).unwrap_or_default();
     let seen = Seen { path, headers, body, closed: Arc::default(), answered: Arc::default() };
     Some((seen, model))
+}
+
+/// Gemini's paths name the model: `…/models/{model}:generateContent`.
+fn model_in(path: &str) -> Option<String> {
+    let (_, call) = path.split_once("/models/")?;
+    call.split_once(':').map(|(model, _)| model.to_owned())
 }
 
 /// An address on which nothing listens.

@@ -86,7 +86,7 @@ impl Reader {
     }
 
     fn delta(&mut self, index: u32, delta: &Delta<'_>, events: &mut Vec<StreamEvent>) {
-        if !self.open.as_ref().is_some_and(|(open, _)| *open == index) {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
             // A server that does not announce its blocks.
             let kind = match delta {
                 Delta { text: Some(_), .. } => "text",

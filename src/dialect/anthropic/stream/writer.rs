@@ -85,7 +85,7 @@ impl Writer {
         match start {
             BlockStart::Reasoning => self.open = Open::Undecided,
             BlockStart::Text | BlockStart::Refusal => {
-                self.open(Open::Text, out, |_, out| out.extend_from_slice(br#"{"type":"text","citations":null,"text":""}"#));
+                self.open(Open::Text, out, |_, out| out.extend_from_slice(br#"{"type":"text","citations":[],"text":""}"#));
             }
             BlockStart::ToolCall { id, name, .. } => {
                 self.has_calls = true;

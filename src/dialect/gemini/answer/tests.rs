@@ -218,11 +218,10 @@ proptest! {
         // Neighbours that read as one are one.
         let mut blocks: Vec<Block> = Vec::new();
         for content in contents {
-            let joins = match (blocks.last().map(|block| &block.content), &content) {
-                (Some(Content::Text(_)), Content::Text(_)) => true,
-                (Some(Content::Reasoning { signature: None, .. }), Content::Reasoning { .. }) => true,
-                _ => false,
-            };
+            let joins = matches!(
+                (blocks.last().map(|block| &block.content), &content),
+                (Some(Content::Text(_)), Content::Text(_)) | (Some(Content::Reasoning { signature: None, .. }), Content::Reasoning { .. })
+            );
             if !joins {
                 blocks.push(Block::new(content));
             }

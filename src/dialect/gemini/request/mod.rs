@@ -5,7 +5,7 @@ mod parts;
 mod read;
 mod write;
 
-pub(super) use read::{forward, read, read_prompt};
+pub(super) use read::{forward, read};
 pub(super) use write::write;
 
 #[cfg(test)]

@@ -17,15 +17,17 @@ use crate::dialect::{
     json::{self, Edit},
 };
 
-/// Reads a call of `generateContent`. The path says the model, and whether to stream.
+/// Reads a call of `generateContent`. The path says the model, and whether to stream. A body that is only counted may have the whole call
+/// in `generateContentRequest`.
 pub fn read(head: &CallHead, body: &[u8]) -> Result<Request, Invalid> {
     let model = head.model.clone().ok_or_else(|| Invalid::field("model", "is required in the path"))?;
-    let request = Request { model, streamed: head.streamed.unwrap_or(false), include_usage: true, ..Request::default() };
-    read_prompt(Fields::of_body(body)?, request)
-}
-
-/// Everything but the model, into `request`; also what `countTokens` counts.
-pub fn read_prompt(mut fields: Fields<'_>, mut request: Request) -> Result<Request, Invalid> {
+    let mut request = Request { model, streamed: head.streamed.unwrap_or(false), include_usage: true, ..Request::default() };
+    let mut fields = Fields::of_body(body)?;
+    if head.counts_only
+        && let Some(call) = fields.object("generateContentRequest")?
+    {
+        fields = call;
+    }
     let mut parts = PartReader::default();
     let missing = fields.path_of("contents");
     if let Some(field) = fields.take("systemInstruction")? {

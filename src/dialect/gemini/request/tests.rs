@@ -300,6 +300,16 @@ fn bad_calls_name_the_field() {
 }
 
 #[test]
+fn what_is_only_counted_comes_in_two_shapes() {
+    let head = CallHead { counts_only: true, ..head() };
+    let count = |body: &str| Ok::<_, Invalid>(read(&head, body.as_bytes())?.input_tokens());
+    let contents = r#"{"contents":[{"parts":[{"text":"hello world"}]}],"unknown":{"a":1}}"#;
+    assert_eq!(count(contents), Ok(2 + 4 + 3));
+    assert_eq!(count(&format!(r#"{{"generate_content_request":{contents}}}"#)), count(contents));
+    assert_eq!(count(r#"{"generateContentRequest":{}}"#).unwrap_err().param.as_deref(), Some("generateContentRequest.contents"));
+}
+
+#[test]
 fn a_forwarded_body_stays_but_for_the_models_name() {
     let body = Bytes::from_static(br#"{ "contents": [], "new": 1.50 }"#);
     assert_eq!(forward(&body, &aim(Quirks::default())).unwrap().body, body);
@@ -373,7 +383,7 @@ fn a_call_of_another_dialect_is_written() {
             },
         })
     );
-    assert_eq!(dropped, ["user", "parallel_tool_calls", "strict"]);
+    assert_eq!(dropped, ["user", "parallel_tool_calls", "tools.function.strict"]);
 }
 
 #[test]
@@ -423,7 +433,7 @@ fn results_with_schemas_and_media_are_put_where_they_are_taken() {
             {"functionResponse": {"id": "orphan", "name": "orphan", "response": {"result": "[1]"}}},
         ])
     );
-    assert_eq!(dropped, ["detail"]);
+    assert_eq!(dropped, ["image_url.detail"]);
 }
 
 #[test]
@@ -448,8 +458,8 @@ fn what_cannot_be_said_is_refused_or_dropped_by_permission() {
     let label = Unmodelled { field: "store".to_owned(), harmless: true };
     let stops = Sampling { stop: (0..6).map(|n| n.to_string()).collect(), ..Sampling::default() };
     for (request, field) in [
-        (Request { tools: vec![custom], ..Request::default() }, "tools.sh"),
-        (Request { turns: vec![turn(Role::User, vec![file])], ..Request::default() }, "image"),
+        (Request { tools: vec![custom], ..Request::default() }, "tools"),
+        (Request { turns: vec![turn(Role::User, vec![file])], ..Request::default() }, "file.file_id"),
         (Request { unmodelled: vec![label.clone(), bias], ..Request::default() }, "logit_bias"),
         (Request { sampling: stops, ..Request::default() }, "stop"),
         (

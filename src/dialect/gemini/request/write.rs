@@ -14,6 +14,7 @@ use crate::dialect::{
     format::{Aim, ReasoningStyle, Unsupported, Written},
     gemini::written::{self, FileData, FunctionResponse, Part},
     json,
+    losses::{self, Losses},
 };
 
 const STOPS_MAX: usize = 5;
@@ -110,23 +111,17 @@ struct ThinkingConfig {
 }
 
 pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
-    let mut writer = Writer { aim, dropped: Vec::new() };
-    for unmodelled in &request.unmodelled {
-        if unmodelled.harmless {
-            writer.drop(&unmodelled.field);
-        } else {
-            writer.refuse(&unmodelled.field, "Gemini's format has no such field")?;
-        }
-    }
-    for (there, field) in [
-        (request.user.is_some(), "user"),
-        (request.metadata.is_some(), "metadata"),
-        (request.cache_key.is_some(), "prompt_cache_key"),
-        (request.verbosity.is_some(), "verbosity"),
-        (request.parallel_tools == Some(false), "parallel_tool_calls"),
+    let mut writer = Writer { aim, losses: Losses::of(request, aim.drop_unsupported) };
+    writer.losses.take_unmodelled(&request.unmodelled)?;
+    for (part, is_there) in [
+        (losses::Part::User, request.user.is_some()),
+        (losses::Part::Metadata, request.metadata.is_some()),
+        (losses::Part::CacheKey, request.cache_key.is_some()),
+        (losses::Part::Verbosity, request.verbosity.is_some()),
+        (losses::Part::ParallelTools, request.parallel_tools == Some(false)),
     ] {
-        if there {
-            writer.drop(field);
+        if is_there {
+            writer.losses.drop(part);
         }
     }
     let mut system = Vec::new();
@@ -142,7 +137,7 @@ pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
         service_tier: writer.service_tier(request.service_tier.as_deref()),
     };
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    Ok(Written { dropped: writer.dropped, ..Written::json(body) })
+    Ok(Written { dropped: writer.losses.into_dropped(), ..Written::json(body) })
 }
 
 /// Name of the function that a call id stands for; the latest counts.
@@ -156,25 +151,10 @@ fn name_of<'a>(request: &'a Request, id: &str) -> Option<&'a str> {
 
 struct Writer<'a> {
     aim: &'a Aim<'a>,
-    dropped: Vec<String>,
+    losses: Losses,
 }
 
 impl Writer<'_> {
-    fn drop(&mut self, field: &str) {
-        if !self.dropped.iter().any(|dropped| dropped == field) {
-            self.dropped.push(field.to_owned());
-        }
-    }
-
-    /// Refuses the call, unless the caller allows to leave the field out.
-    fn refuse(&mut self, field: &str, why: &str) -> Result<(), Unsupported> {
-        if !self.aim.drop_unsupported {
-            return Err(Unsupported { field: field.to_owned(), why: why.to_owned() });
-        }
-        self.drop(field);
-        Ok(())
-    }
-
     fn contents<'r>(&mut self, request: &'r Request) -> Result<Vec<written::Content<'r>>, Unsupported> {
         let names: Vec<(&str, &str)> = request
             .turns
@@ -190,7 +170,7 @@ impl Writer<'_> {
         let mut contents: Vec<written::Content<'r>> = Vec::with_capacity(request.turns.len());
         for turn in &request.turns {
             if turn.name.is_some() {
-                self.drop("name");
+                self.losses.drop(losses::Part::ParticipantName);
             }
             let role = if turn.role == Role::Assistant { "model" } else { "user" };
             let mut parts = Vec::with_capacity(turn.blocks.len());
@@ -212,19 +192,19 @@ impl Writer<'_> {
     /// `names`: call ids of results and what their functions are called.
     fn push_block<'r>(&mut self, parts: &mut Vec<Part<'r>>, block: &'r Block, names: &[(&'r str, &'r str)]) -> Result<(), Unsupported> {
         if block.cache.is_some() {
-            self.drop("cache_control");
+            self.losses.drop(losses::Part::CacheHints);
         }
         match &block.content {
             Content::Text(text) | Content::Refusal(text) if text.is_empty() => {}
             Content::Text(text) | Content::Refusal(text) => parts.push(Part::text(&**text)),
             Content::Image { source, detail } => {
                 if detail.as_deref().is_some_and(|detail| detail != "auto") {
-                    self.drop("detail");
+                    self.losses.drop(losses::Part::ImageDetail);
                 }
-                self.push_media(parts, source, "image")?;
+                self.push_media(parts, source)?;
             }
-            Content::Document { source, .. } => self.push_media(parts, source, "file")?,
-            Content::Audio { source } => self.push_media(parts, source, "audio")?,
+            Content::Document { source, .. } => self.push_media(parts, source)?,
+            Content::Audio { source } => self.push_media(parts, source)?,
             Content::ToolCall { id, name, arguments, kind, signature } => {
                 parts.push(Part::call(id, name, arguments, *kind, signature.as_ref()));
             }
@@ -243,12 +223,14 @@ impl Writer<'_> {
                     parts.push(part);
                 }
             }
-            Content::Opaque { kind, .. } => self.refuse(kind, "Gemini's format has no such part")?,
+            Content::Opaque { kind, .. } => {
+                self.losses.refuse_named(kind.clone(), "its upstream speaks another format, which has no such part")?
+            }
         }
         Ok(())
     }
 
-    fn push_media<'r>(&mut self, parts: &mut Vec<Part<'r>>, source: &'r Source, field: &str) -> Result<(), Unsupported> {
+    fn push_media<'r>(&mut self, parts: &mut Vec<Part<'r>>, source: &'r Source) -> Result<(), Unsupported> {
         match source {
             Source::File { id } if is_vendors_own(id) => {
                 let file_data = Some(FileData { mime_type: None::<Cow<'_, str>>, file_uri: id });
@@ -260,7 +242,7 @@ impl Writer<'_> {
                     parts.push(part);
                     Ok(())
                 }
-                None => self.refuse(field, "the file was uploaded to another vendor; send its data"),
+                None => self.losses.refuse(losses::Part::FileId, "the file was uploaded to another vendor; send its data"),
             },
         }
     }
@@ -269,14 +251,17 @@ impl Writer<'_> {
         let mut function_declarations = Vec::with_capacity(tools.len());
         for tool in tools {
             if tool.kind == ToolKind::Custom {
-                self.refuse(&format!("tools.{}", tool.name), "Gemini has no tools that take plain text")?;
+                self.losses.refuse(
+                    losses::Part::Tools,
+                    format!("the tool '{}' takes plain text, and tools of its format take objects", tool.name),
+                )?;
                 continue;
             }
             if tool.strict == Some(true) {
-                self.drop("strict");
+                self.losses.drop(losses::Part::StrictTools);
             }
             if tool.cache.is_some() {
-                self.drop("cache_control");
+                self.losses.drop(losses::Part::CacheHints);
             }
             function_declarations.push(Declaration {
                 name: &tool.name,
@@ -301,16 +286,16 @@ impl Writer<'_> {
             ..GenerationConfig::default()
         };
         if sampling.stop.len() > STOPS_MAX {
-            self.refuse("stop", &format!("Gemini takes at most {STOPS_MAX} stop texts"))?;
+            self.losses.refuse(losses::Part::Stop, format!("its format takes at most {STOPS_MAX} stop texts"))?;
             config.stop_sequences = sampling.stop.get(..STOPS_MAX).unwrap_or_default();
         }
-        for (name, given, place) in [
-            ("temperature", &sampling.temperature, &mut config.temperature),
-            ("top_p", &sampling.top_p, &mut config.top_p),
-            ("top_k", &sampling.top_k, &mut config.top_k),
+        for (part, given, place) in [
+            (losses::Part::Temperature, &sampling.temperature, &mut config.temperature),
+            (losses::Part::TopP, &sampling.top_p, &mut config.top_p),
+            (losses::Part::TopK, &sampling.top_k, &mut config.top_k),
         ] {
             match given {
-                Some(_) if !self.aim.quirks.sampling => self.drop(name),
+                Some(_) if !self.aim.quirks.sampling => self.losses.drop(part),
                 given => *place = given.as_ref(),
             }
         }
@@ -318,7 +303,7 @@ impl Writer<'_> {
             OutputFormat::Text => {}
             OutputFormat::JsonObject => config.response_mime_type = Some("application/json"),
             OutputFormat::JsonSchema { .. } if !self.aim.quirks.json_schema => {
-                self.refuse("response_format", "this model takes no JSON schema")?;
+                self.losses.refuse(losses::Part::OutputFormat, "this model takes no JSON schema")?;
                 config.response_mime_type = Some("application/json");
             }
             OutputFormat::JsonSchema { schema, .. } => {
@@ -348,7 +333,7 @@ impl Writer<'_> {
             "auto" | "default" => None,
             tier @ ("standard" | "flex" | "priority") => Some(tier),
             _ => {
-                self.drop("service_tier");
+                self.losses.drop(losses::Part::ServiceTier);
                 None
             }
         }
