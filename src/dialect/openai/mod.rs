@@ -9,7 +9,7 @@ pub mod chat;
 pub mod embeddings;
 pub mod errors;
 mod input;
-mod media;
+pub(in crate::dialect) mod media;
 mod produced;
 pub mod request;
 pub mod stream;
