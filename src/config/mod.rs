@@ -16,5 +16,5 @@ mod tests;
 pub use self::{
     providers::{ProviderSeed, Providers},
     settings::{Durability, Settings},
-    source::{Loaded, Problem, Problems, Sources, load},
+    source::{Loaded, Problem, Problems, Sources, load, variable},
 };

@@ -4,6 +4,7 @@ mod accounts;
 mod cache;
 mod catalog;
 mod catalog_facts;
+mod compat;
 mod ledger;
 mod routing;
 mod upstream_facts;
@@ -11,5 +12,14 @@ mod usage;
 
 use crate::Step;
 
-pub const ALL: &[Step] =
-    &[accounts::STEP, catalog::STEP, ledger::STEP, usage::STEP, catalog_facts::STEP, upstream_facts::STEP, routing::STEP, cache::STEP];
+pub const ALL: &[Step] = &[
+    accounts::STEP,
+    catalog::STEP,
+    ledger::STEP,
+    usage::STEP,
+    catalog_facts::STEP,
+    upstream_facts::STEP,
+    routing::STEP,
+    cache::STEP,
+    compat::STEP,
+];

@@ -146,6 +146,19 @@ pub struct UpstreamTest {
 }
 
 pub async fn create_upstream(control: &Control, actor: &Actor, new: NewUpstream) -> Result<Upstream, ControlError> {
+    let upstream = draft(control, new)?;
+    store::catalog::insert_upstream(&control.db, &upstream).await?;
+    publish(control).await?;
+    audit::note(control, actor, "upstream.create", &upstream.name, describe(&upstream)).await;
+    Ok(upstream)
+}
+
+/// Whether an upstream could be made so, as far as it depends on nothing else.
+pub fn check_upstream(control: &Control, new: NewUpstream) -> Result<(), ControlError> {
+    draft(control, new).map(|_| ())
+}
+
+fn draft(control: &Control, new: NewUpstream) -> Result<Upstream, ControlError> {
     check_name(&new.name)?;
     let now = control.clock.now();
     let mut upstream = Upstream::new(new.name, new.provider, now);
@@ -162,9 +175,6 @@ pub async fn create_upstream(control: &Control, actor: &Actor, new: NewUpstream)
         enabled: new.enabled,
     };
     apply(control, &mut upstream, wishes)?;
-    store::catalog::insert_upstream(&control.db, &upstream).await?;
-    publish(control).await?;
-    audit::note(control, actor, "upstream.create", &upstream.name, describe(&upstream)).await;
     Ok(upstream)
 }
 
