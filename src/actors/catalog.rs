@@ -284,7 +284,10 @@ impl Receive<Reload> for Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalog::{Capabilities, ModelKind};
+    use crate::domain::{
+        catalog::{Capabilities, ModelKind},
+        route::Routing,
+    };
 
     fn snapshot(ids: &[&str], names: &[(&str, &str)]) -> Snapshot {
         let entry = |id: &str| {
@@ -300,13 +303,14 @@ mod tests {
                 prices: Vec::new(),
                 source: None,
                 routes: Vec::new(),
+                routing: Routing::default(),
                 owner: None,
                 deprecated_at: None,
                 enabled: true,
                 created_at: 0,
                 updated_at: 0,
             };
-            Arc::new(ModelEntry { id: id.into(), prices: PriceList::default(), candidates: Vec::new(), model })
+            Arc::new(ModelEntry { id: id.into(), prices: PriceList::default(), candidates: Vec::new(), places: None, model })
         };
         let models: HashMap<_, _> = ids.iter().map(|id| ((*id).to_owned(), entry(id))).collect();
         let names = names.iter().map(|(name, id)| ((*name).to_owned(), models[*id].clone())).collect();

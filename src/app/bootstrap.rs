@@ -73,15 +73,9 @@ async fn ensure_openai(control: &Control, settings: &Settings) -> Result<(), Sta
         }
         Err(ControlError::NotFound(_)) => {
             let new = catalog::NewUpstream {
-                name: "openai".to_owned(),
-                provider: ProviderKind::Openai,
                 base_url: Some(seed.base_url),
                 api_key: seed.api_key,
-                weight: None,
-                priority: None,
-                max_concurrency: None,
-                timeouts: None,
-                enabled: None,
+                ..catalog::NewUpstream::of("openai", ProviderKind::Openai)
             };
             catalog::create_upstream(control, &actor, new).await?;
         }

@@ -51,6 +51,11 @@ enum Command {
         #[command(subcommand)]
         command: ModelsCommand,
     },
+    /// Take over what another gateway was set up with
+    Import {
+        #[command(subcommand)]
+        from: super::import::From,
+    },
     /// Print the OpenAPI document
     Openapi,
 }
@@ -91,6 +96,7 @@ pub fn main() -> ExitCode {
             Command::Doctor => doctor::run(&loaded.settings).await,
             Command::Admin { command: AdminCommand::Create { email } } => report(create_admin(&loaded.settings, &email).await),
             Command::Models { command } => models::import(&loaded.settings, command).await.unwrap_or_else(|error| fail(&error)),
+            Command::Import { from } => report(super::import::run(&loaded.settings, &from).await),
             Command::Openapi => ExitCode::SUCCESS,
         }
     })

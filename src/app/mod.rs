@@ -5,6 +5,7 @@
 pub mod bootstrap;
 pub mod cli;
 mod doctor;
+mod import;
 mod models;
 mod node;
 mod server;

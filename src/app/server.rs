@@ -42,6 +42,7 @@ pub fn bind(settings: &Settings, listener: TcpListener, node: &Node) -> Result<S
     let workers = workers(settings);
     let next_worker = Arc::new(AtomicUsize::new(0));
     let access_log = settings.telemetry.access_log;
+    let litellm_headers = settings.compat.litellm_headers;
     let bare_proxy = settings.bench.bare_proxy.clone().map(http::bench::target);
     let connector_check = Connector::new(shared.clock.clone()).map_err(StartError::Internal)?;
     drop(connector_check);
@@ -59,7 +60,9 @@ pub fn bind(settings: &Settings, listener: TcpListener, node: &Node) -> Result<S
             .app_data(web::Data::new(shared.clock.clone()))
             .app_data(web::Data::new(shared.metrics.clone()))
             .app_data(web::Data::new(limits))
+            .wrap(middleware::from_fn(http::compat::openrouter::alias))
             .wrap(middleware::from_fn(request_id::stamp))
+            .wrap(middleware::Condition::new(litellm_headers, middleware::from_fn(http::compat::headers::litellm)))
             .wrap(middleware::Condition::new(access_log, middleware::from_fn(http::access_log::log)))
             .configure(http::configure)
             .configure(|routes| {

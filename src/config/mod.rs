@@ -14,5 +14,5 @@ mod tests;
 
 pub use self::{
     settings::{Durability, OpenAiSeed, Settings},
-    source::{Loaded, Problem, Problems, Sources, load},
+    source::{Loaded, Problem, Problems, Sources, load, variable},
 };

@@ -267,6 +267,14 @@ section! {
 }
 
 section! {
+    /// `[compat]`
+    Compat in "compat" {
+        /// Add LiteLLM's headers to the answers of model calls: `x-litellm-call-id`, `-model-id`, `-overhead-duration-ms`, `-response-cost`.
+        litellm_headers: bool = false;
+    }
+}
+
+section! {
     /// `[bench]`
     Bench in "bench" {
         /// Opens `POST /bench/proxy`, which forwards to this base URL without key, limits or ledger. For measurements on loopback only.
@@ -301,6 +309,7 @@ pub struct Settings {
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
     pub cache: Cache,
+    pub compat: Compat,
     pub bench: Bench,
 }
 
@@ -321,6 +330,7 @@ impl Settings {
             OpenAi::SETTINGS,
             Telemetry::SETTINGS,
             Idempotency::SETTINGS,
+            Compat::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]

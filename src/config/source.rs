@@ -16,6 +16,7 @@ use super::{
     schema::Setting,
     settings::{Server, Settings},
 };
+use crate::telemetry::redact::Secret;
 
 const PREFIX: &str = "PIXGATE_";
 
@@ -52,6 +53,14 @@ impl Sources {
             env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
         }
     }
+}
+
+/// One environment variable, for files that name theirs. Not for settings.
+#[expect(clippy::disallowed_methods, reason = "beside the settings' the one place that reads the environment")]
+pub fn variable(name: &str) -> Option<Secret> {
+    // A name with these makes the standard library panic.
+    let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+    is_name.then(|| std::env::var(name).ok()).flatten().map(Secret::new)
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -159,7 +159,7 @@ fn check_plan(plan_id: Option<&str>) -> Result<(), ControlError> {
 }
 
 /// One spelling for one mailbox. Only what is certainly no address is refused; whether mail arrives is for a mail to find out.
-fn normal_email(text: &str) -> Result<String, ControlError> {
+pub(super) fn normal_email(text: &str) -> Result<String, ControlError> {
     let email = text.trim().to_lowercase();
     let is_address = email.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'));
     let is_text = !email.chars().any(|character| character.is_whitespace() || character.is_control());

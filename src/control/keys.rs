@@ -24,7 +24,7 @@ use crate::{
 
 pub use crate::domain::api_key::ApiKey;
 
-const TITLE_LENGTH_MAX: usize = 200;
+pub(super) const TITLE_LENGTH_MAX: usize = 200;
 const MODEL_PATTERN_LENGTH_MAX: usize = 200;
 /// Entries of a key's list of models or of addresses.
 const LIST_MAX: usize = 200;
@@ -32,6 +32,8 @@ const BUDGET_MICROS_MAX: Micros = 1_000_000_000_000_000_000;
 /// Characters of a key that stay visible: its prefix and a few of the locator, none of the secret.
 const VISIBLE_LENGTH: usize = 14;
 const CACHE_TTL_SECONDS_MAX: u32 = 30 * 24 * 3_600;
+/// Shorter keys of others can be guessed.
+const FOREIGN_LENGTH_MIN: usize = 20;
 const GRACE_SECONDS_DEFAULT: i64 = 86_400;
 const GRACE_SECONDS_MAX: i64 = 604_800;
 /// There has been one pepper so far.
@@ -118,9 +120,56 @@ pub struct CreatedKey {
 pub async fn create(control: &Control, actor: &Actor, account_id: &str, new: NewKey) -> Result<CreatedKey, ControlError> {
     let account = accounts::get(control, account_id).await?;
     let now = control.clock.now();
+    let mut key = draft(control.clock.new_id("key"), account.id, new, now)?;
+    let text = compose(control, &mut key, KeyKind::Live, &account.locator);
+    store::keys::insert(&control.db, &key).await?;
+    control.accounts.changed(&account.locator).await;
+    let details = json!({ "account_id": key.account_id, "scopes": key.scopes, "expires_at": key.expires_at.map(Moment) });
+    audit::note(control, actor, "key.create", &key.id, details).await;
+    Ok(CreatedKey { key, text })
+}
+
+/// Takes over a key that another gateway made, so that its holder goes on using it. `text` must not look like one of ours.
+/// [`ControlError::Conflict`] when it is known here.
+pub async fn adopt(control: &Control, actor: &Actor, account_id: &str, new: NewKey, text: &Secret) -> Result<ApiKey, ControlError> {
+    check_foreign(text)?;
+    let account = accounts::get(control, account_id).await?;
+    let mut key = draft(control.clock.new_id("key"), account.id, new, control.clock.now())?;
+    remember(control, &mut key, text);
+    store::keys::insert(&control.db, &key).await.map_err(|error| match error {
+        StoreError::Conflict(_) => ControlError::Conflict("this key is known here already".to_owned()),
+        other => other.into(),
+    })?;
+    control.accounts.foreign_key_changed(&key.digest);
+    control.accounts.changed(&account.locator).await;
+    let details = json!({ "account_id": key.account_id, "scopes": key.scopes, "expires_at": key.expires_at.map(Moment) });
+    audit::note(control, actor, "key.adopt", &key.id, details).await;
+    Ok(key)
+}
+
+/// Whether a text that others chose can be a key here: hard to guess, printable, and not of our own shape.
+pub(super) fn check_foreign(text: &Secret) -> Result<(), ControlError> {
+    let is_foreign = matches!(api_key::Shape::of(text.expose()), Ok(api_key::Shape::Foreign));
+    if !is_foreign || text.expose().len() < FOREIGN_LENGTH_MIN {
+        let why = format!(
+            "key must have {FOREIGN_LENGTH_MIN} to {} visible ASCII characters and must not begin like a key of this gateway; leave it out to have one made",
+            api_key::FOREIGN_LENGTH_MAX
+        );
+        return Err(ControlError::invalid("key", why));
+    }
+    Ok(())
+}
+
+/// Whether a key could be made so.
+pub fn check(new: &NewKey, now: Timestamp) -> Result<(), ControlError> {
+    draft(String::new(), String::new(), new.clone(), now).map(|_| ())
+}
+
+/// A key with everything but its text.
+fn draft(id: String, account_id: String, new: NewKey, now: Timestamp) -> Result<ApiKey, ControlError> {
     let mut key = ApiKey {
-        id: control.clock.new_id("key"),
-        account_id: account.id,
+        id,
+        account_id,
         title: String::new(),
         prefix: String::new(),
         last4: String::new(),
@@ -149,12 +198,7 @@ pub async fn create(control: &Control, actor: &Actor, account_id: &str, new: New
         expires_at: Some(new.expires_at),
     };
     apply(&mut key, wishes, now)?;
-    let text = compose(control, &mut key, KeyKind::Live, &account.locator);
-    store::keys::insert(&control.db, &key).await?;
-    control.accounts.changed(&account.locator).await;
-    let details = json!({ "account_id": key.account_id, "scopes": key.scopes, "expires_at": key.expires_at.map(Moment) });
-    audit::note(control, actor, "key.create", &key.id, details).await;
-    Ok(CreatedKey { key, text })
+    Ok(key)
 }
 
 pub async fn get(control: &Control, id: &str) -> Result<ApiKey, ControlError> {
@@ -171,6 +215,14 @@ pub async fn list(control: &Control, account_id: Option<&str>, page: &PageReques
         }
         None => Ok(Page::cut(store::keys::list(&control.db, page.after(), page.rows()).await?, page, cursor)),
     }
+}
+
+/// Keys of an account that were not revoked, newest first, at most `limit`.
+pub async fn live(control: &Control, account_id: &str, limit: usize) -> Result<Vec<ApiKey>, ControlError> {
+    let mut keys = store::keys::list_by_account(&control.db, account_id).await?;
+    keys.retain(|key| key.revoked_at.is_none());
+    keys.truncate(limit);
+    Ok(keys)
 }
 
 pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: KeyPatch) -> Result<ApiKey, ControlError> {
@@ -250,7 +302,7 @@ pub(super) fn remember(control: &Control, key: &mut ApiKey, text: &Secret) {
 }
 
 /// Writes a key and has its account's actor take note.
-async fn update(control: &Control, key: &ApiKey) -> Result<(), ControlError> {
+pub(super) async fn update(control: &Control, key: &ApiKey) -> Result<(), ControlError> {
     store::keys::update(&control.db, key).await.map_err(|error| match error {
         // It was there a moment ago, so it was revoked in between.
         StoreError::NotFound(_) => revoked(&key.id),
@@ -327,7 +379,7 @@ fn parse_networks(entries: &[String]) -> Result<Vec<IpNet>, ControlError> {
     entries.iter().map(parse).collect()
 }
 
-fn refuse_revoked(key: &ApiKey) -> Result<(), ControlError> {
+pub(super) fn refuse_revoked(key: &ApiKey) -> Result<(), ControlError> {
     if key.revoked_at.is_some() { Err(revoked(&key.id)) } else { Ok(()) }
 }
 

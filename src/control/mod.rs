@@ -12,6 +12,8 @@ pub mod bootstrap;
 pub mod catalog;
 pub mod check;
 pub mod credits;
+pub mod foreign;
+pub mod import;
 pub mod input;
 pub mod keys;
 pub mod node;

@@ -2,7 +2,7 @@
 
 use super::{Control, ControlError, Page, PageRequest, accounts};
 use crate::{
-    domain::{Micros, Timestamp},
+    domain::{Micros, SECOND, Timestamp, api_key::BudgetPeriod},
     store,
 };
 
@@ -54,4 +54,50 @@ pub async fn find(control: &Control, account_id: &str, id: &str) -> Result<Optio
 /// What a key has cost over its whole life, in micros.
 pub async fn spent_by_key(control: &Control, account_id: &str, key_id: &str) -> Result<Micros, ControlError> {
     Ok(store::usage::sum_cost(&control.db, account_id, key_id, 0).await?)
+}
+
+/// What a key has cost, in micros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spending {
+    pub total: Micros,
+    /// Since midnight, UTC.
+    pub day: Micros,
+    /// Since Monday, UTC.
+    pub week: Micros,
+    /// Since the first of the month, UTC.
+    pub month: Micros,
+}
+
+/// What a key has cost over its life and in the running day, week and month.
+pub async fn spending_of_key(control: &Control, account_id: &str, key_id: &str) -> Result<Spending, ControlError> {
+    let now = control.clock.now();
+    let starts = [BudgetPeriod::Day.started_at(now), week_started_at(now), BudgetPeriod::Month.started_at(now)];
+    let (total, [day, week, month]) = store::usage::sum_costs(&control.db, account_id, key_id, starts).await?;
+    Ok(Spending { total, day, week, month })
+}
+
+/// The Monday that `now` lies behind, at midnight UTC.
+fn week_started_at(now: Timestamp) -> Timestamp {
+    const DAY: Timestamp = 86_400 * SECOND;
+    // The epoch was a Thursday, the fourth day of its week.
+    const THURSDAY: i64 = 3;
+    let day = now.div_euclid(DAY);
+    (day - (day + THURSDAY).rem_euclid(7)) * DAY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weeks_begin_on_mondays() {
+        let micros = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+        for (now, monday) in [
+            ("2026-11-22T23:59:59Z", "2026-11-16T00:00:00Z"),
+            ("2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z"),
+            ("1970-01-01T12:00:00Z", "1969-12-29T00:00:00Z"),
+        ] {
+            assert_eq!(week_started_at(micros(now)), micros(monday), "{now}");
+        }
+    }
 }

@@ -9,6 +9,7 @@
 pub mod account;
 pub mod api_key;
 pub mod catalog;
+pub mod decimal;
 pub mod id;
 pub mod key_hash;
 pub mod ledger;

@@ -1,6 +1,6 @@
 //! HTTP in: routes, extractors, middleware, and in [`error`] the one place that knows status codes.
 //!
-//! `api/` is what keys call, `admin/` what admins call, `site/` documents both, [`operations`] is for whoever runs the node.
+//! `api/` is what keys call, `admin/` what admins call, `compat/` what scripts written for other gateways call, `site/` documents them, [`operations`] is for whoever runs the node.
 //! Absent on purpose: decisions (see `pipeline` and `control`), queries.
 
 pub mod access_log;
@@ -9,6 +9,7 @@ pub mod admin;
 pub mod api;
 pub mod bench;
 pub mod body;
+pub mod compat;
 pub mod error;
 pub mod headers;
 pub mod operations;
@@ -29,6 +30,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .configure(api::configure)
         .configure(account::configure)
+        .configure(compat::configure)
         .configure(admin::configure)
         .configure(operations::configure)
         .configure(site::configure);

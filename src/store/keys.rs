@@ -51,6 +51,21 @@ pub async fn find_account_by_digest(db: &Db, digest: &Digest) -> Result<Option<S
     db.within(async { Ok(query.into_tuple().one(db.read()).await?) }).await
 }
 
+/// Keys of this title, newest first: of one account, or of all.
+pub async fn find_by_title(db: &Db, account_id: Option<&str>, title: &str, limit: u64) -> Result<Vec<ApiKey>, StoreError> {
+    let mut query = Entity::find().filter(Column::Title.eq(title)).order_by_desc(Column::Id).limit(limit);
+    if let Some(account_id) = account_id {
+        query = query.filter(Column::AccountId.eq(account_id));
+    }
+    db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
+}
+
+/// A key of any shape, by its digest.
+pub async fn find_by_digest(db: &Db, digest: &Digest) -> Result<Option<ApiKey>, StoreError> {
+    let query = Entity::find().filter(Column::Digest.eq(digest.to_vec()));
+    db.within(async { query.one(db.read()).await?.map(from_model).transpose() }).await
+}
+
 /// Writes the whole key but for its last use. [`StoreError::NotFound`] when its account has no such key, or it is revoked: what was
 /// read before a revocation must not undo it.
 pub async fn update(db: &Db, key: &ApiKey) -> Result<(), StoreError> {

@@ -11,6 +11,8 @@ pub mod audit;
 pub mod cache;
 pub mod catalog;
 mod error;
+pub mod foreign;
+pub mod foreign_one_api;
 pub mod idempotency;
 pub mod keys;
 pub mod ledger;

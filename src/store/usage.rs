@@ -101,6 +101,23 @@ pub async fn sum_cost(db: &Db, account_id: &str, key_id: &str, since: Timestamp)
     .await
 }
 
+/// What the calls of a key cost together: over its whole life, and those that started at or after each of `since`.
+pub async fn sum_costs(db: &Db, account_id: &str, key_id: &str, since: [Timestamp; 3]) -> Result<(Micros, [Micros; 3]), StoreError> {
+    let text = "SELECT CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT), \
+        CAST(COALESCE(SUM(CASE WHEN started_at >= $3 THEN cost_micros ELSE 0 END), 0) AS BIGINT), \
+        CAST(COALESCE(SUM(CASE WHEN started_at >= $4 THEN cost_micros ELSE 0 END), 0) AS BIGINT), \
+        CAST(COALESCE(SUM(CASE WHEN started_at >= $5 THEN cost_micros ELSE 0 END), 0) AS BIGINT) \
+        FROM usage_records WHERE account_id = $1 AND key_id = $2";
+    db.within(async {
+        let [first, second, third] = since;
+        let values = [account_id.into(), key_id.into(), first.into(), second.into(), third.into()];
+        let Some(row) = sql::one(db.read(), text, values).await? else { return Ok((0, [0; 3])) };
+        let sum = |index: usize| row.try_get_by_index::<Micros>(index);
+        Ok((sum(0)?, [sum(1)?, sum(2)?, sum(3)?]))
+    })
+    .await
+}
+
 /// Calls of an account since `since`, charged or not; with `key_id` only those of that key.
 pub async fn count(db: &Db, account_id: &str, key_id: Option<&str>, since: Timestamp) -> Result<u64, StoreError> {
     let text = "SELECT COUNT(*) FROM usage_records WHERE account_id = $1 AND id >= $2 AND started_at >= $3 AND ($4 = '' OR key_id = $4)";

@@ -12,10 +12,10 @@ pub use self::{
     drill::{NewDrill, end_drill, start_drill},
     history::list_prices,
     import::{Action, Calculator, Format, Import, ImportChange, ImportCounts, ImportEntry, ImportReport, Origin, import_models},
-    models::{ModelPatch, NewModel, create_model, delete_model, get_model, list_models, patch_model},
+    models::{ModelPatch, NewModel, check_model, create_model, delete_model, get_model, list_models, patch_model},
     upstreams::{
-        NewUpstream, TimeoutsInput, UpstreamPatch, UpstreamTest, create_upstream, delete_upstream, get_upstream, list_upstreams,
-        patch_upstream, test_upstream,
+        NewUpstream, TimeoutsInput, UpstreamPatch, UpstreamTest, check_upstream, create_upstream, delete_upstream, get_upstream,
+        list_upstreams, patch_upstream, test_upstream,
     },
 };
 use super::{Control, ControlError};

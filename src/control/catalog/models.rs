@@ -81,6 +81,28 @@ pub struct NewModel {
     pub enabled: Option<bool>,
 }
 
+impl NewModel {
+    /// A model of which nothing else is said.
+    pub fn of(id: impl Into<String>, kind: ModelKind) -> Self {
+        Self {
+            id: id.into(),
+            kind,
+            display_name: None,
+            aliases: Vec::new(),
+            capabilities: Capabilities::default(),
+            context_window: None,
+            max_input_tokens: None,
+            max_output_tokens: None,
+            prices: Vec::new(),
+            routes: Vec::new(),
+            routing: Routing::default(),
+            owner: None,
+            deprecated_at: None,
+            enabled: None,
+        }
+    }
+}
+
 /// What to change of a model; fields that are missing stay. Calls that run keep the prices of their admission.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -178,6 +200,14 @@ pub async fn create_model(control: &Control, actor: &Actor, new: NewModel) -> Re
     publish(control).await?;
     audit::note(control, actor, "model.create", &model.id, describe(&model)).await;
     Ok(model)
+}
+
+/// Whether a model could be made so, as far as it depends on nothing else.
+pub fn check_model(new: &NewModel) -> Result<(), ControlError> {
+    check_id("id", &new.id, ID_LENGTH_MAX)?;
+    check_tokens("context_window", new.context_window)?;
+    check_tokens("max_output_tokens", new.max_output_tokens)?;
+    pricing::validate(&new.prices).map_err(|error| ControlError::invalid("prices", error.to_string()))
 }
 
 pub async fn get_model(control: &Control, id: &str) -> Result<Model, ControlError> {

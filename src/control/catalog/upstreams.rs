@@ -53,6 +53,23 @@ pub struct NewUpstream {
     pub enabled: Option<bool>,
 }
 
+impl NewUpstream {
+    /// An upstream of which nothing else is said.
+    pub fn of(name: impl Into<String>, provider: ProviderKind) -> Self {
+        Self {
+            name: name.into(),
+            provider,
+            base_url: None,
+            api_key: None,
+            weight: None,
+            priority: None,
+            max_concurrency: None,
+            timeouts: None,
+            enabled: None,
+        }
+    }
+}
+
 /// What to change of an upstream; fields that are missing stay.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +125,19 @@ pub struct UpstreamTest {
 }
 
 pub async fn create_upstream(control: &Control, actor: &Actor, new: NewUpstream) -> Result<Upstream, ControlError> {
+    let upstream = draft(control, new)?;
+    store::catalog::insert_upstream(&control.db, &upstream).await?;
+    publish(control).await?;
+    audit::note(control, actor, "upstream.create", &upstream.name, describe(&upstream)).await;
+    Ok(upstream)
+}
+
+/// Whether an upstream could be made so, as far as it depends on nothing else.
+pub fn check_upstream(control: &Control, new: NewUpstream) -> Result<(), ControlError> {
+    draft(control, new).map(|_| ())
+}
+
+fn draft(control: &Control, new: NewUpstream) -> Result<Upstream, ControlError> {
     check_name(&new.name)?;
     let now = control.clock.now();
     let mut upstream = Upstream {
@@ -134,9 +164,6 @@ pub async fn create_upstream(control: &Control, actor: &Actor, new: NewUpstream)
         enabled: new.enabled,
     };
     apply(control, &mut upstream, wishes)?;
-    store::catalog::insert_upstream(&control.db, &upstream).await?;
-    publish(control).await?;
-    audit::note(control, actor, "upstream.create", &upstream.name, describe(&upstream)).await;
     Ok(upstream)
 }
 

@@ -5,7 +5,7 @@
 pub mod accounts;
 pub mod catalog;
 pub mod credits;
-mod extract;
+pub(super) mod extract;
 pub mod keys;
 pub mod node;
 pub mod usage;

@@ -10,7 +10,11 @@ use super::models::caller;
 use crate::{
     control::{self, Control},
     dialect::credits_text,
-    domain::{Micros, SECOND, Timestamp, usage::UsageRecord},
+    domain::{
+        Micros, SECOND, Timestamp,
+        api_key::{BudgetPeriod, Scope},
+        usage::UsageRecord,
+    },
     http::{
         error::ApiError,
         headers::CallerReader,
@@ -39,16 +43,54 @@ struct KeyView {
     #[schema(value_type = f64)]
     usage: Box<RawValue>,
     usage_micros: Micros,
+    /// Since midnight, UTC.
+    #[schema(value_type = f64)]
+    usage_daily: Box<RawValue>,
+    /// Since Monday, UTC.
+    #[schema(value_type = f64)]
+    usage_weekly: Box<RawValue>,
+    /// Since the first of the month, UTC.
+    #[schema(value_type = f64)]
+    usage_monthly: Box<RawValue>,
+    byok_usage: u8,
+    byok_usage_daily: u8,
+    byok_usage_weekly: u8,
+    byok_usage_monthly: u8,
+    include_byok_in_limit: bool,
     #[schema(value_type = Option<f64>)]
     limit: Option<Box<RawValue>>,
     #[schema(value_type = Option<f64>)]
     limit_remaining: Option<Box<RawValue>>,
+    /// `daily`, `monthly`, or null for a limit that is never renewed.
     limit_reset: Option<&'static str>,
     limits: crate::domain::quota::Limits,
     scopes: Vec<crate::domain::api_key::Scope>,
     models: Option<Vec<String>>,
     expires_at: Option<String>,
     is_free_tier: bool,
+    /// Whether this key may manage others.
+    is_management_key: bool,
+    is_provisioning_key: bool,
+    creator_user_id: Option<String>,
+    rate_limit: RateLimit,
+}
+
+/// OpenRouter's older way to show a limit; `limits` is exact.
+#[derive(Serialize, utoipa::ToSchema)]
+struct RateLimit {
+    /// Requests a minute, -1 without a limit.
+    requests: i64,
+    interval: &'static str,
+    note: &'static str,
+}
+
+/// How OpenRouter names the periods that limits are renewed in.
+fn renewal(period: BudgetPeriod) -> Option<&'static str> {
+    match period {
+        BudgetPeriod::Day => Some("daily"),
+        BudgetPeriod::Month => Some("monthly"),
+        BudgetPeriod::Total => None,
+    }
 }
 
 /// The key that asks
@@ -61,20 +103,38 @@ pub async fn key(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let used = control::usage::spent_by_key(&control, &caller.account_id, &caller.key.id).await?;
+    let used = control::usage::spending_of_key(&control, &caller.account_id, &caller.key.id).await?;
     let key = caller.key;
+    let limits = key.limits.or(caller.account_limits);
+    let may_manage = key.has_scope(Scope::Account) || key.has_scope(Scope::Admin);
     let view = KeyView {
         label: format!("{}…{}", key.prefix, key.last4),
-        usage: decimal(used)?,
-        usage_micros: used,
+        usage: decimal(used.total)?,
+        usage_micros: used.total,
+        usage_daily: decimal(used.day)?,
+        usage_weekly: decimal(used.week)?,
+        usage_monthly: decimal(used.month)?,
+        byok_usage: 0,
+        byok_usage_daily: 0,
+        byok_usage_weekly: 0,
+        byok_usage_monthly: 0,
+        include_byok_in_limit: false,
         limit: key.budget.map(|budget| decimal(budget.micros)).transpose()?,
         limit_remaining: caller.budget_left.map(decimal).transpose()?,
-        limit_reset: key.budget.map(|budget| budget.period.as_str()),
-        limits: key.limits.or(caller.account_limits),
+        limit_reset: key.budget.and_then(|budget| renewal(budget.period)),
+        rate_limit: RateLimit {
+            requests: limits.rpm.map_or(-1, i64::from),
+            interval: "60s",
+            note: "an older field; limits has all of them",
+        },
+        limits,
         scopes: key.scopes,
         models: key.models,
         expires_at: key.expires_at.map(rfc3339),
         is_free_tier: false,
+        is_management_key: may_manage,
+        is_provisioning_key: may_manage,
+        creator_user_id: None,
         title: key.title,
         id: key.id,
     };
@@ -178,12 +238,15 @@ struct Generation {
     usage: Box<RawValue>,
     tokens_prompt: u64,
     tokens_completion: u64,
+    native_tokens_prompt: u64,
+    native_tokens_completion: u64,
     native_tokens_cached: u64,
     native_tokens_reasoning: u64,
     /// Milliseconds to the first content byte.
     latency: i64,
     /// Milliseconds from the first content byte to the end.
     generation_time: i64,
+    is_byok: bool,
     #[serde(flatten)]
     record: UsageView,
 }
@@ -205,10 +268,13 @@ impl Generation {
             usage: decimal(record.cost_micros)?,
             tokens_prompt: used.all_input_tokens(),
             tokens_completion: used.all_output_tokens(),
+            native_tokens_prompt: used.all_input_tokens(),
+            native_tokens_completion: used.all_output_tokens(),
             native_tokens_cached: used.cached_input_tokens,
             native_tokens_reasoning: used.reasoning_tokens,
             latency: milliseconds(record.started_at, first),
             generation_time: milliseconds(first, record.finished_at),
+            is_byok: false,
             record: record.into(),
         })
     }

@@ -290,7 +290,7 @@ impl GeminiModel {
     }
 }
 
-pub(super) async fn caller(request: &HttpRequest, pipeline: &Pipeline, reader: &CallerReader) -> Result<Identity, ApiError> {
+pub(in crate::http) async fn caller(request: &HttpRequest, pipeline: &Pipeline, reader: &CallerReader) -> Result<Identity, ApiError> {
     let presented = reader.read(request, Scope::Inference)?;
     Ok(pipeline.accounts.authenticate(&presented).await?)
 }

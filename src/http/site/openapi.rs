@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::http::{account, admin, api, operations};
+use crate::http::{account, admin, api, compat, operations};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -24,6 +24,7 @@ use crate::http::{account, admin, api, operations};
     tags(
         (name = "Models", description = "Model calls, in the wire formats of OpenAI and Anthropic, and the catalogue as a key sees it."),
         (name = "Caller", description = "What a key may know about itself and its account."),
+        (name = "Compatibility", description = "What scripts written for LiteLLM, one-api, new-api and OpenRouter call; docs/compatibility.md has every field."),
         (name = "Account", description = "For the owner of an account, signed in by link or with a key of scope `account`."),
         (name = "Admin: accounts", description = "Customers of this gateway. Admin routes need a key of scope `admin`."),
         (name = "Admin: credits", description = "Grants, balances and ledgers."),
@@ -47,6 +48,20 @@ use crate::http::{account, admin, api, operations};
         api::caller::credits,
         api::caller::usage,
         api::caller::generation,
+        compat::litellm::generate_key,
+        compat::litellm::key_info,
+        compat::litellm::update_key,
+        compat::litellm::delete_keys,
+        compat::litellm::block_key,
+        compat::litellm::unblock_key,
+        compat::litellm::regenerate_key,
+        compat::litellm::new_user,
+        compat::litellm::user_info,
+        compat::one_api::billing_subscription,
+        compat::one_api::billing_usage,
+        compat::one_api::token_usage,
+        compat::one_api::one_api_status,
+        compat::openrouter::openrouter_models,
         account::link,
         account::me,
         admin::accounts::create_account,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pixgate_entities as entities;
-use pixgate_migration::MigratorTrait;
+use pixgate_migration::{Migrator, MigratorTrait};
 use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable};
 
 use super::*;
@@ -32,7 +32,7 @@ async fn migrations_apply_once() {
 async fn a_fresh_database_waits_for_all_migrations() {
     let directory = tempfile::tempdir().unwrap();
     let db = Db::open(&options(format!("sqlite://{}/new/x.db", directory.path().display()))).await.unwrap();
-    assert_eq!(db.pending_migrations().await.unwrap().len(), pixgate_migration::Migrator::migrations().len());
+    assert_eq!(db.pending_migrations().await.unwrap().len(), Migrator::migrations().len());
     db.migrate().await.unwrap();
     assert_eq!(db.pending_migrations().await.unwrap().len(), 0);
 }
@@ -137,6 +137,8 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(db, "foreign_accounts", row!(foreign_accounts { source: "s", foreign_id: "f", account_id: ACCOUNT, created_at: 1 }))
+            .await;
         assert_matches(
             db,
             "api_keys",
@@ -162,6 +164,7 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(db, "key_notes", row!(key_notes { key_id: "k", metadata: json, blocked_at: 1, expires_before: 2 })).await;
         assert_matches(
             db,
             "upstreams",

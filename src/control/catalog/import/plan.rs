@@ -19,6 +19,7 @@ use crate::{
         Timestamp,
         catalog::{Capabilities, Model, PriceSource, Route, Upstream},
         pricing::{Price, PriceList, Unit},
+        route::Routing,
     },
 };
 
@@ -107,7 +108,7 @@ impl Routes {
 
     pub fn of(&self, offer: &Offer) -> Option<Route> {
         let upstream = self.0.get(&offer.provider)?.clone();
-        Some(Route { upstream, upstream_model: offer.upstream_model.clone(), weight: 1, priority: 0 })
+        Some(Route { upstream, upstream_model: offer.upstream_model.clone(), weight: 1, priority: 0, costs: Vec::new() })
     }
 }
 
@@ -237,6 +238,7 @@ fn added(offer: Offer, names: &mut Names, rules: &Rules<'_>) -> Result<(Option<M
         source: Some(rules.source.clone()),
         enabled: route.is_some(),
         routes: route.into_iter().collect(),
+        routing: Routing::default(),
         owner: offer.owner,
         deprecated_at: offer.deprecated_at,
         created_at: rules.now,
