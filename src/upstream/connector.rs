@@ -25,12 +25,27 @@ pub struct Target {
 }
 
 /// Formats that servers of OpenAI's dialect are called in.
-const OPENAI: &[Endpoint] = &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::Embeddings];
+const OPENAI: &[Endpoint] = &[
+    Endpoint::ChatCompletions,
+    Endpoint::Completions,
+    Endpoint::Embeddings,
+    Endpoint::Moderations,
+    Endpoint::Rerank,
+    Endpoint::ImageGenerations,
+    Endpoint::ImageEdits,
+    Endpoint::Speech,
+    Endpoint::Transcriptions,
+    Endpoint::Translations,
+];
+
+/// Formats of the built-in upstream.
+const ECHO: &[Endpoint] = &[Endpoint::ChatCompletions, Endpoint::Completions, Endpoint::Embeddings];
 
 /// Formats that an upstream of this kind is called in.
 fn speaks(provider: ProviderKind) -> &'static [Endpoint] {
     match provider {
-        ProviderKind::Openai | ProviderKind::Echo => OPENAI,
+        ProviderKind::Openai => OPENAI,
+        ProviderKind::Echo => ECHO,
     }
 }
 

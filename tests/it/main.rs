@@ -30,6 +30,7 @@ mod faults;
 mod idempotency;
 mod imports;
 mod keys_and_limits;
+mod media;
 mod models;
 mod operations;
 mod routing;

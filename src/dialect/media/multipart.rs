@@ -34,7 +34,9 @@ impl Part {
 /// The parts of a form, in their order. `content_type` is that of the body, with its boundary.
 pub fn parts(content_type: Option<&str>, body: &[u8]) -> Result<Vec<Part>, Invalid> {
     let boundary = content_type.and_then(boundary).ok_or_else(|| {
-        Invalid::body("this route takes a form with files: send it as 'content-type: multipart/form-data' with a boundary of 1 to 70 characters")
+        Invalid::body(
+            "this route takes a form with files: send it as 'content-type: multipart/form-data' with a boundary of 1 to 70 characters",
+        )
     })?;
     let delimiter = format!("--{boundary}");
     let next = format!("\r\n{delimiter}");

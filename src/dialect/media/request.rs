@@ -94,12 +94,7 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn expected(&self) -> Expected {
-        Expected {
-            endpoint: self.endpoint,
-            fixed: self.fixed,
-            seconds_are_exact: self.seconds_are_exact,
-            answers_text: self.answers_text,
-        }
+        Expected { endpoint: self.endpoint, fixed: self.fixed, seconds_are_exact: self.seconds_are_exact, answers_text: self.answers_text }
     }
 
     /// The caller's bytes with the upstream's name of the model. `body` must be the bytes this was read from.

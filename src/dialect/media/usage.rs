@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn tokens_fall_into_the_buckets_of_what_is_made() {
-        let images = r#"{"input_tokens":60,"input_tokens_details":{"text_tokens":10,"image_tokens":50},"output_tokens":40,"total_tokens":100}"#;
+        let images =
+            r#"{"input_tokens":60,"input_tokens_details":{"text_tokens":10,"image_tokens":50},"output_tokens":40,"total_tokens":100}"#;
         let used = read(&expected(Endpoint::ImageEdits), images).tokens.unwrap();
         assert_eq!((used.input_tokens, used.image_input_tokens, used.image_output_tokens), (10, 50, 40));
         let speech = r#"{"input_tokens":6,"output_tokens":40,"total_tokens":46}"#;
@@ -189,6 +190,9 @@ mod tests {
         assert_eq!(written(Endpoint::Rerank, Some(r#"{"total_tokens":9}"#)), r#"{"total_tokens":9,"cost":0.000005,"cost_micros":5}"#);
         assert_eq!(written(Endpoint::Transcriptions, None), r#"{"type":"duration","seconds":3,"cost":0.000005,"cost_micros":5}"#);
         assert_eq!(written(Endpoint::Moderations, Some("null")), r#"{"prompt_tokens":3,"total_tokens":3,"cost":0.000005,"cost_micros":5}"#);
-        assert!(written(Endpoint::ImageEdits, None).starts_with(r#"{"input_tokens":3,"input_tokens_details":{"text_tokens":2,"image_tokens":1},"#));
+        assert!(
+            written(Endpoint::ImageEdits, None)
+                .starts_with(r#"{"input_tokens":3,"input_tokens_details":{"text_tokens":2,"image_tokens":1},"#)
+        );
     }
 }

@@ -425,9 +425,16 @@ async fn read_request(read: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Option<
     }
     let body = Bytes::copy_from_slice(&buffer[head_end..head_end + length]);
     buffer.drain(..head_end + length);
-    let model = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body["model"].as_str().map(str::to_owned)).unwrap_or_default();
+    let in_json = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body["model"].as_str().map(str::to_owned));
+    let model = in_json.or_else(|| model_in_form(&body)).unwrap_or_default();
     let seen = Seen { path, headers, body, closed: Arc::default(), answered: Arc::default() };
     Some((seen, model))
+}
+
+fn model_in_form(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let (_, field) = text.split_once("name=\"model\"\r\n\r\n")?;
+    field.split_once("\r\n").map(|(model, _)| model.to_owned())
 }
 
 /// An address on which nothing listens.
