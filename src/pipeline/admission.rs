@@ -75,6 +75,8 @@ struct Read {
     input_tokens: u64,
     output_tokens_max: u64,
     choices: u64,
+    /// The most of everything but tokens.
+    fixed: Quantities,
 }
 
 pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
@@ -100,7 +102,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         }
     };
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
-    let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..Quantities::default() } };
+    let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..read.fixed } };
     let hold = routing::dearest(std::iter::once(&read.model).chain(&read.fallbacks).map(|model| &**model), &ceiling);
     for _ in 0..ADMITS_MAX {
         let verdict = pipeline
@@ -195,6 +197,7 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         include_usage: call.include_usage(),
         output_tokens_max: [call.max_output_tokens(), model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
         choices,
+        fixed: call.fixed(),
         input_tokens,
         fallbacks,
         variant,
