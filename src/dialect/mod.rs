@@ -8,6 +8,7 @@
 
 pub mod anthropic;
 pub mod canonical;
+pub mod converse;
 mod cost;
 mod counts;
 mod embeddings;
@@ -31,3 +32,6 @@ pub use endpoint::{Dialect, Endpoint};
 pub use errors::{ErrorBody, parse_upstream_error};
 pub use format::{CallHead, Chain, Charge, Framing, Garbage, Invalid, Measured, Meter, Step, Whole};
 pub use inbound::Inbound;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     CallHead, Endpoint, Garbage, Invalid, Meter, Whole, anthropic,
     canonical::{Embeddings, Encoding, Request},
-    embeddings,
+    converse, embeddings,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
     gemini,
     media::{self, Waiting},
@@ -39,8 +39,9 @@ pub fn caller_format(endpoint: Endpoint) -> Option<&'static dyn CallerFormat> {
 }
 
 /// The chat format of something an upstream is asked.
-fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
+pub fn upstream_format(endpoint: Endpoint) -> Option<&'static dyn UpstreamFormat> {
     match endpoint {
+        Endpoint::Converse => Some(&converse::Converse),
         Endpoint::ChatCompletions => Some(&openai::chat::Chat),
         Endpoint::Responses => Some(&Responses),
         Endpoint::GenerateContent => Some(&gemini::GenerateContent),
