@@ -125,7 +125,7 @@ impl Whole for Json {
 
     fn measured(&self, input_tokens: u64) -> Option<Measured> {
         let text_tokens = if self.reported.tokens.is_some() { 0 } else { self.produced_tokens() };
-        let shown = Shown { reported: self.reported, images: Some(self.images), has_content: true, text_tokens };
+        let shown = Shown { reported: self.reported, images: Some(self.images), has_content: true, is_complete: true, text_tokens };
         Some(self.expected.measure(shown, input_tokens))
     }
 
@@ -179,7 +179,7 @@ impl Whole for Bare {
     }
 
     fn measured(&self, input_tokens: u64) -> Option<Measured> {
-        let shown = Shown { has_content: true, text_tokens: self.produced_tokens(), ..Shown::default() };
+        let shown = Shown { has_content: true, is_complete: true, text_tokens: self.produced_tokens(), ..Shown::default() };
         Some(self.expected.measure(shown, input_tokens))
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Shown {
     pub images: Option<u64>,
     /// Whether anything was delivered.
     pub has_content: bool,
+    /// Whether it came to its good end.
+    pub is_complete: bool,
     /// Our count of the text in it.
     pub text_tokens: u64,
 }
@@ -50,13 +52,15 @@ impl Expected {
     /// `input_tokens` is our own count of the call's texts.
     pub fn measure(&self, shown: Shown, input_tokens: u64) -> Measured {
         let Self { fixed, .. } = *self;
-        let Shown { reported, images, has_content, text_tokens } = shown;
+        let Shown { reported, images, has_content, is_complete, text_tokens } = shown;
         let mut known = reported.tokens.unwrap_or_default();
         let mut guessed = Quantities::default();
-        // A file of 1.2 s may be billed as 2, and a search unit is what the vendor says it is.
+        // A search is what the vendor says it is.
         known.searches = reported.searches.unwrap_or(fixed.searches);
         if has_content {
-            known.characters = fixed.characters;
+            // How much of the text was spoken before a cut, nobody says.
+            let bucket = if is_complete { &mut known } else { &mut guessed };
+            bucket.characters = fixed.characters;
         }
         let images = match images {
             Some(images) => {
@@ -110,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_rest_is_guessed() {
-        let shown = Shown { images: Some(1), has_content: true, text_tokens: 8, ..Shown::default() };
+        let shown = Shown { images: Some(1), has_content: true, is_complete: true, text_tokens: 8, ..Shown::default() };
         let measured = expected(Endpoint::ImageGenerations).measure(shown, 100);
         assert_eq!((measured.known.images, measured.known.characters), (1, 5));
         let Quantities { input_tokens, output_tokens, image_output_tokens, audio_seconds, .. } = measured.guessed;
@@ -121,10 +125,10 @@ mod tests {
     fn a_cut_answer_counts_once_something_was_delivered() {
         let images = |has_content| {
             let measured = expected(Endpoint::ImageEdits).measure(Shown { has_content, ..Shown::default() }, 0);
-            (measured.known.images, measured.guessed.images, measured.known.characters)
+            (measured.known.images, measured.guessed.images, measured.known.characters, measured.guessed.characters)
         };
-        assert_eq!(images(false), (0, 0, 0));
-        assert_eq!(images(true), (0, 2, 5));
+        assert_eq!(images(false), (0, 0, 0, 0));
+        assert_eq!(images(true), (0, 2, 0, 5));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! `request` and `multipart` read what a call asks for, `answer`, `stream` and `usage` what it got, `measure` joins both to what is
 //! charged, `sound` tells how long a recording plays, `rerank` translates to Cohere's own format. Bodies travel as they came, but for
-//! the model's name and the cost. Absent on purpose: files that are kept (`control::files`), and what a format's options mean.
+//! the model's name and the cost. Absent on purpose: files that outlive their call, and what a
+//! format's options mean.
 
 mod answer;
 mod measure;

@@ -112,7 +112,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn is_rich_text(&mut self, name: &str, raw: &'a RawValue) -> Result<(), Invalid> {
+    /// The texts of a value, whatever its shape.
+    fn add_text(&mut self, name: &str, raw: &'a RawValue) -> Result<(), Invalid> {
         let Prose(text) = serde_json::from_str(raw.get()).map_err(|_| Invalid::field(name, "is not valid"))?;
         self.texts.push(text);
         Ok(())
@@ -191,7 +192,7 @@ fn read_json(endpoint: Endpoint, body: &[u8]) -> Result<Request<'_>, Invalid> {
             if !input.get().starts_with(['"', '[']) {
                 return Err(Invalid::field("input", "must be a text, texts or a list of parts"));
             }
-            request.is_rich_text("input", input)?;
+            request.add_text("input", input)?;
             request.look_at(pictures(input));
         }
         Endpoint::Rerank => {
@@ -201,9 +202,9 @@ fn read_json(endpoint: Endpoint, body: &[u8]) -> Result<Request<'_>, Invalid> {
             }
             let searches = (documents.len() as u64).div_ceil(DOCUMENTS_PER_SEARCH);
             (request.fixed.searches, request.ceiling.searches) = (searches, searches);
-            request.is_rich_text("query", members.required("query")?)?;
+            request.add_text("query", members.required("query")?)?;
             for document in documents {
-                request.is_rich_text("documents", document)?;
+                request.add_text("documents", document)?;
             }
         }
         Endpoint::Speech => {

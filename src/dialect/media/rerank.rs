@@ -179,7 +179,10 @@ impl Whole for Translated {
     }
 
     fn measured(&self, input_tokens: u64) -> Option<Measured> {
-        Some(self.expected.measure(Shown { reported: self.reported, has_content: true, ..Shown::default() }, input_tokens))
+        Some(
+            self.expected
+                .measure(Shown { reported: self.reported, has_content: true, is_complete: true, ..Shown::default() }, input_tokens),
+        )
     }
 
     fn finish(&self, charge: &Charge) -> (Bytes, Cow<'static, str>) {

@@ -149,6 +149,7 @@ impl Meter for StreamMeter {
             reported: self.reported,
             images: images.filter(|images| *images > 0),
             has_content: self.has_content,
+            is_complete: self.is_complete(),
             text_tokens: self.produced_tokens(),
         };
         Some(self.expected.measure(shown, input_tokens))

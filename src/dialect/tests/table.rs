@@ -202,6 +202,7 @@ fn tables() -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the switch that rewrites the table")]
 fn the_document_tells_what_the_code_does() {
     const START: &str =
         "<!-- Generated from src/dialect/tests/table.rs; to update: PIXGATE_TEST_UPDATE_DOCS=1 cargo test --lib dialect:: -->\n";
