@@ -97,16 +97,18 @@ fn settled(mut request: Request) -> Request {
         });
     }
     for tool in &mut request.tools {
+        tool.strict = tool.strict.filter(|strict| *strict);
         tool.parameters = tool.parameters.take().map(|schema| Json::of(&schema.to_value()));
     }
-    if let OutputFormat::JsonSchema { name, schema, .. } = &mut request.output {
+    if let OutputFormat::JsonSchema { name, schema, strict, .. } = &mut request.output {
         *schema = Json::of(&schema.to_value());
-        *name = None;
+        (*name, *strict) = (None, strict.filter(|strict| *strict));
     }
     if let Some(reasoning) = &mut request.reasoning {
         reasoning.visible = None;
     }
-    // How a body was asked for, not what for.
+    // How it was asked for, not what for.
+    request.echo = None;
     (request.streamed, request.include_usage) = (false, false);
     request.turns = turns;
     request
