@@ -121,7 +121,11 @@ impl Shared {
     async fn call(&self, call: Call) -> Result<Answer, Failure> {
         if let Some(key) = &call.api_key {
             let credential = self.credential(key)?;
-            return self.attempt(&call, &credential, call.deadline).await;
+            let outcome = self.attempt(&call, &credential, call.deadline).await;
+            if matches!(outcome, Err(Failure::Refused { status: 401, .. })) {
+                credential.refused(&self.target.tokens);
+            }
+            return outcome;
         }
         let started_at = self.clock.now();
         let mut tried = 0;

@@ -58,7 +58,8 @@ impl KeyRing {
             401..=403 => REFUSED,
             _ => return false,
         };
-        if let Some(until) = self.rests_until.get(index) {
+        // One that is alone is used all the same.
+        if let Some(until) = self.rests_until.get(index).filter(|_| self.keys.len() > 1) {
             until.store(now.saturating_add(rest), Ordering::Relaxed);
         }
         true
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn a_single_key_never_rests() {
         let ring = KeyRing::new(Vec::new());
-        ring.note(0, &refused(429, None), 0);
-        assert_eq!((ring.next(0, 0), ring.next(0, 1)), (Some(0), None));
+        assert!(ring.note(0, &refused(429, None), 0));
+        assert_eq!((ring.next(0, 0), ring.next(0, 1), ring.resting(0)), (Some(0), None, 0));
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    dialect::{Endpoint, format::Quirks},
+    dialect::{Dialect, Endpoint, format::Quirks},
     domain::catalog::{ProviderKind, UpstreamOptions},
 };
 
@@ -21,6 +21,19 @@ pub enum Paths {
     Vertex,
     Bedrock,
     Cohere,
+}
+
+impl Paths {
+    /// Whether an operation has a place below these paths.
+    fn have(self, endpoint: Endpoint) -> bool {
+        let dialect = endpoint.dialect();
+        match self {
+            Self::Openai | Self::Azure | Self::Anthropic => matches!(dialect, Dialect::OpenAi | Dialect::Anthropic),
+            Self::Gemini | Self::Vertex => dialect == Dialect::Gemini,
+            Self::Bedrock => dialect == Dialect::Converse,
+            Self::Cohere => dialect == Dialect::Cohere,
+        }
+    }
 }
 
 /// What carries an upstream's key.
@@ -103,11 +116,14 @@ impl Preset {
                 let known: Vec<&str> = Endpoint::ALL.iter().map(|endpoint| endpoint.label()).collect();
                 format!("'{name}' is no operation; known are {}", known.join(", "))
             })?;
+            if !self.paths.have(endpoint) {
+                return Err(format!("'{name}' cannot be asked of {}", self.title));
+            }
             if !speaks.contains(&endpoint) {
                 speaks.push(endpoint);
             }
         }
-        if let Some(native) = options.responses_native {
+        if let Some(native) = options.responses_native.filter(|_| self.paths.have(Endpoint::Responses)) {
             speaks.retain(|endpoint| *endpoint != Endpoint::Responses);
             speaks.extend(native.then_some(Endpoint::Responses));
         }
@@ -163,6 +179,8 @@ mod tests {
         assert!(!speaks(ProviderKind::Vllm, "{}").unwrap().contains(&Endpoint::Responses));
         assert!(speaks(ProviderKind::Vllm, r#"{"responses_native":true}"#).unwrap().contains(&Endpoint::Responses));
         assert_eq!(speaks(ProviderKind::Vllm, r#"{"speaks":["messages","messages"]}"#).unwrap(), [Endpoint::Messages]);
+        assert_eq!(speaks(ProviderKind::Bedrock, r#"{"responses_native":true}"#).unwrap(), [Endpoint::Converse]);
+        assert!(speaks(ProviderKind::Bedrock, r#"{"speaks":["messages"]}"#).unwrap_err().contains("Amazon Bedrock"));
         assert!(speaks(ProviderKind::Vllm, r#"{"speaks":["chat"]}"#).unwrap_err().starts_with("'chat' is no operation"));
     }
 

@@ -200,3 +200,21 @@ fn embeddings_do_not_stream() {
     assert!(!request.streamed);
     assert_eq!(request.forward(&body, &aim("m")).body, body);
 }
+
+#[test]
+fn forwarded_bodies_are_fitted_to_older_servers() {
+    let older = Quirks { stream_usage: false, max_completion_tokens: false, developer_role: false, sampling: false, ..Quirks::default() };
+    let body = r#"{ "temperature":1, "stream_options":{"include_usage":true},"model":"m" ,
+        "messages":[{"role":"developer","content":"\"role\":\"developer\""},{"role":"user","content":"x"}],
+        "stream":true, "max_completion_tokens" : 7 , "top_p":0.5}"#;
+    let (fitted_body, dropped) = fitted(body, "up", older);
+    let expected = r#"{ "model":"up" ,
+        "messages":[{"role":"system","content":"\"role\":\"developer\""},{"role":"user","content":"x"}],
+        "stream":true, "max_tokens" : 7}"#;
+    assert_eq!((&*fitted_body, &dropped[..]), (expected, &["temperature".to_owned(), "top_p".to_owned()][..]));
+    let (both, _) = fitted(&chat(r#","max_tokens":5,"max_completion_tokens":7"#), "m", older);
+    assert_eq!(both, chat(r#","max_tokens":5"#));
+    let escaped = r#"{"m\u006fdel":"m","messages":[{"role":"devel\u006fper"}],"max\u005fcompletion_tokens":3,"a":"}{,\""}"#;
+    assert_eq!(fitted(escaped, "m", older).0, r#"{"m\u006fdel":"m","messages":[{"role":"system"}],"max_tokens":3,"a":"}{,\""}"#);
+    assert_eq!(fitted(body, "m", Quirks::default()), (body.to_owned(), Vec::new()), "nothing differs by default");
+}

@@ -7,6 +7,7 @@ use crate::dialect::{
     canonical::{Effort, OutputFormat, Request, Tool, ToolChoice, ToolKind},
     format::{Aim, Unsupported, Written},
     json::Object,
+    losses::{Losses, Part},
 };
 
 /// The tiers that this format has; what others call theirs means nothing here.
@@ -14,39 +15,10 @@ const SERVICE_TIERS: [&str; 6] = ["auto", "default", "flex", "priority", "scale"
 /// The format wants a name for a schema.
 const SCHEMA_NAME: &str = "answer";
 
-/// What cannot be carried: refused, or left out where the caller allows it.
-pub(super) struct Losses {
-    allowed: bool,
-    dropped: Vec<String>,
-}
-
-impl Losses {
-    /// Leaves a field out if that is allowed.
-    pub fn lose(&mut self, field: &str, why: &str) -> Result<(), Unsupported> {
-        if self.allowed {
-            self.note(field);
-            return Ok(());
-        }
-        Err(Unsupported { field: field.to_owned(), why: why.to_owned() })
-    }
-
-    /// Leaves a field out by rule.
-    pub fn note(&mut self, field: &str) {
-        if !self.dropped.iter().any(|noted| noted == field) {
-            self.dropped.push(field.to_owned());
-        }
-    }
-}
-
 /// Writes a call.
 pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
-    let mut losses = Losses { allowed: aim.drop_unsupported, dropped: Vec::new() };
-    for unmodelled in &request.unmodelled {
-        match unmodelled.harmless {
-            true => losses.note(&unmodelled.field),
-            false => losses.lose(&unmodelled.field, "the model's format has nothing like it")?,
-        }
-    }
+    let mut losses = Losses::of(request, aim.drop_unsupported);
+    losses.take_unmodelled(&request.unmodelled)?;
     let mut out = Vec::with_capacity(1024 + request.text_bytes() * 5 / 4);
     let mut body = Object::new(&mut out);
     body.put("model", aim.model);
@@ -69,11 +41,11 @@ pub fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
     body.maybe("prompt_cache_key", request.cache_key.as_deref());
     match request.service_tier.as_deref() {
         Some(tier) if SERVICE_TIERS.contains(&tier) => body.put("service_tier", tier),
-        Some(_) => losses.note("service_tier"),
+        Some(_) => losses.drop(Part::ServiceTier),
         None => {}
     }
     drop(body);
-    Ok(Written { dropped: losses.dropped, ..Written::json(Bytes::from(out)) })
+    Ok(Written { dropped: losses.into_dropped(), ..Written::json(Bytes::from(out)) })
 }
 
 fn write_sampling(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses: &mut Losses) -> Result<(), Unsupported> {
@@ -81,10 +53,15 @@ fn write_sampling(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losse
     let limit = if aim.quirks.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" };
     body.maybe(limit, sampling.max_output_tokens);
     body.maybe("n", sampling.n.filter(|n| *n > 1));
-    for (name, value) in [("temperature", &sampling.temperature), ("top_p", &sampling.top_p), ("top_k", &sampling.top_k)] {
+    let values = [
+        ("temperature", Part::Temperature, &sampling.temperature),
+        ("top_p", Part::TopP, &sampling.top_p),
+        ("top_k", Part::TopK, &sampling.top_k),
+    ];
+    for (name, part, value) in values {
         match value {
-            Some(_) if !aim.quirks.sampling => losses.note(name),
-            Some(_) if name == "top_k" && !aim.quirks.top_k => losses.lose(name, "the model's format has nothing like it")?,
+            Some(_) if !aim.quirks.sampling => losses.drop(part),
+            Some(_) if part == Part::TopK && !aim.quirks.top_k => losses.refuse(part, "the model's format has nothing like it")?,
             value => body.maybe(name, value.as_ref()),
         }
     }
@@ -106,7 +83,7 @@ fn write_tools(body: &mut Object<'_>, request: &Request, losses: &mut Losses) {
     let mut tools = body.array("tools");
     for tool in &request.tools {
         if tool.cache.is_some() {
-            losses.note("cache_control");
+            losses.drop(Part::CacheHints);
         }
         write_tool(&mut tools.object(), tool);
     }
@@ -169,7 +146,7 @@ fn write_output(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses:
         OutputFormat::Text => {}
         OutputFormat::JsonObject => body.object("response_format").put("type", "json_object"),
         OutputFormat::JsonSchema { .. } if !aim.quirks.json_schema => {
-            losses.lose("response_format", "the model takes no JSON schema")?;
+            losses.refuse(Part::OutputFormat, "the model takes no JSON schema")?;
             // The nearest it can do.
             body.object("response_format").put("type", "json_object");
         }

@@ -3,12 +3,13 @@
 //! Text of one block is a string, of several an array of parts. Results of tools come first in their turn and are messages of their own;
 //! pictures in them, which this format has no place for, follow in a message of the user.
 
-use super::write::{Losses, kind_name};
+use super::write::kind_name;
 use crate::dialect::{
     Dialect,
     canonical::{Block, Content, Request, Role, Signature, Source, ToolKind, Turn},
     format::{Aim, Unsupported},
     json::{Array, Object},
+    losses::{Losses, Part},
     openai::{chat::reasoning::push_details, media::data_url},
 };
 
@@ -17,7 +18,7 @@ const FILE_NAME: &str = "document.pdf";
 pub fn write(messages: &mut Array<'_>, request: &Request, aim: &Aim<'_>, losses: &mut Losses) -> Result<(), Unsupported> {
     let blocks = request.system.iter().chain(request.turns.iter().flat_map(|turn| &turn.blocks));
     if blocks.clone().any(|block| block.cache.is_some()) {
-        losses.note("cache_control");
+        losses.drop(Part::CacheHints);
     }
     if !request.system.is_empty() {
         let mut message = messages.object();
@@ -78,7 +79,7 @@ fn write_part(parts: &mut Array<'_>, content: &Content, losses: &mut Losses) -> 
         Content::Image { source, detail } => return write_image(parts, source, detail.as_deref(), losses),
         Content::Document { source, name } => return write_file(parts, source, name.as_deref(), losses),
         Content::Audio { source } => return write_audio(parts, source, losses),
-        Content::Opaque { kind, .. } => return losses.lose(kind, "the model's format has nothing like it"),
+        Content::Opaque { kind, .. } => return losses.refuse_named(kind.clone(), "the model's format has nothing like it"),
         // Thoughts and calls of the user: no dialect has them, and there is no place for them.
         Content::Reasoning { .. } | Content::ToolCall { .. } | Content::ToolResult { .. } => {}
     }
@@ -89,7 +90,9 @@ fn write_image(parts: &mut Array<'_>, source: &Source, detail: Option<&str>, los
     let url = match source {
         Source::Base64 { mime, data } => data_url(mime, data),
         Source::Url { url, .. } => url.clone(),
-        Source::File { .. } | Source::Text(_) => return losses.lose("image", "the model's format takes images inline or by URL only"),
+        Source::File { .. } | Source::Text(_) => {
+            return losses.refuse(Part::Images, "the model's format takes images inline or by URL only");
+        }
     };
     let mut part = parts.object();
     part.put("type", "image_url");
@@ -101,7 +104,7 @@ fn write_image(parts: &mut Array<'_>, source: &Source, detail: Option<&str>, los
 
 fn write_file(parts: &mut Array<'_>, source: &Source, name: Option<&str>, losses: &mut Losses) -> Result<(), Unsupported> {
     if matches!(source, Source::Url { .. }) {
-        return losses.lose("document", "the model's format takes documents inline or by file id only");
+        return losses.refuse(Part::Documents, "the model's format takes documents inline or by file id only");
     }
     let mut part = parts.object();
     part.put("type", "file");
@@ -119,14 +122,14 @@ fn write_file(parts: &mut Array<'_>, source: &Source, name: Option<&str>, losses
 
 fn write_audio(parts: &mut Array<'_>, source: &Source, losses: &mut Losses) -> Result<(), Unsupported> {
     let Source::Base64 { mime, data } = source else {
-        return losses.lose("audio", "the model's format takes sound inline only");
+        return losses.refuse(Part::AudioInput, "the model's format takes sound inline only");
     };
     let format = match &**mime {
         "audio/mpeg" | "audio/mp3" => "mp3",
         "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => "wav",
         mime => match mime.strip_prefix("audio/") {
             Some(format) => format.split(';').next().unwrap_or(format),
-            None => return losses.lose("audio", "its type is none of sound"),
+            None => return losses.refuse(Part::AudioInput, "its type is none of sound"),
         },
     };
     let mut part = parts.object();
