@@ -317,6 +317,11 @@ pub trait StreamWriter {
         None
     }
 
+    /// Bytes of the answer that are held until its end, where the end repeats them.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Appends the end of a stream that failed.
     fn fail(&mut self, error: &super::ErrorBody<'_>, out: &mut Vec<u8>);
 }

@@ -153,6 +153,12 @@ pub(super) fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsuppo
 
 fn note_losses(request: &Request, losses: &mut Losses) -> Result<(), Unsupported> {
     losses.take_unmodelled(&request.unmodelled)?;
+    if has_cache_hint(request) {
+        losses.drop(Part::CacheHints);
+    }
+    if request.turns.iter().any(|turn| turn.name.is_some()) {
+        losses.drop(Part::ParticipantName);
+    }
     let sampling = &request.sampling;
     let says =
         |number: &Option<Json>| number.as_ref().is_some_and(|number| number.text().bytes().any(|digit| matches!(digit, b'1'..=b'9')));
@@ -171,10 +177,16 @@ fn note_losses(request: &Request, losses: &mut Losses) -> Result<(), Unsupported
     Ok(())
 }
 
+/// Prompts are cached without being told to.
+fn has_cache_hint(request: &Request) -> bool {
+    let blocks = request.system.iter().chain(request.turns.iter().flat_map(|turn| &turn.blocks));
+    request.tools.iter().any(|tool| tool.cache.is_some()) || blocks.into_iter().any(|block| block.cache.is_some())
+}
+
 fn write_input<'a>(request: &'a Request, aim: &Aim<'_>, losses: &mut Losses) -> Result<(Option<&'a str>, Vec<Value>), Unsupported> {
     let mut input = Vec::new();
     let instructions = match request.system.as_slice() {
-        [Block { content: Content::Text(text), cache: None }] => Some(text.as_str()),
+        [Block { content: Content::Text(text), .. }] => Some(text.as_str()),
         [] => None,
         blocks => {
             input.push(message(instructing_role(aim), write_parts(blocks, "input_text", losses)?));
