@@ -143,6 +143,8 @@ async fn images_stream_and_the_last_event_says_what_they_cost() {
 #[tokio::test]
 async fn rerank_passes_and_costs_searches_or_tokens() {
     let world = world("rerank", json!([token_price("search", 50), token_price("input_token", 1)])).await;
+    // No vendor's own server does it in this format, others do.
+    world.app.admin.patch_upstream("mock", &json!({"options": {"speaks": ["rerank"]}})).await;
     let results = json!([{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]);
     world.upstream.next("media", [Reply::ok(&json!({"model": "media", "results": results, "usage": {"total_tokens": 7}}))]);
     let body = json!({"model": "test/media", "query": "q", "documents": ["a", {"text": "b"}], "top_n": 2});

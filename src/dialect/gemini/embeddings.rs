@@ -284,7 +284,8 @@ mod tests {
         let expected = std::str::from_utf8(body).unwrap().replace("7}", r#"7,"cost":0.000012,"costMicros":12}"#);
         assert_eq!(peeked.finish(&charge()).0, expected);
         let peeked = peek(&Bytes::from_static(br#"{"embedding":{"values":[1]}}"#)).unwrap();
-        assert_eq!(peeked.finish(&charge()).0, format!(r#"{{"embedding":{{"values":[1]}},{usage}}}"#));
+        let made = r#""usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":0,"totalTokenCount":3,"cost":0.000012,"costMicros":12}"#;
+        assert_eq!(peeked.finish(&charge()).0, format!(r#"{{"embedding":{{"values":[1]}},{made}}}"#));
 
         for body in ["{}", "[]", r#"{"error":{"message":"x"}}"#, r#"{"embeddings":[{}]}"#, r#"{"embeddings":[{"values":"x"}]}"#] {
             assert!(read_answer(body.as_bytes()).is_err(), "{body}");
