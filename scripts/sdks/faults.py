@@ -15,9 +15,9 @@ TIMEOUTS = {"connect_ms": 2_000, "first_byte_ms": 20_000, "idle_ms": 2_000, "tot
 
 
 class Faults:
-    def __init__(self, script: dict, mock: str, admin, url: str, prices: list, lacks: dict) -> None:
+    def __init__(self, script: dict, mock: str, admin, url: str, prices: list) -> None:
         self.script, self.mock, self.admin = script, mock, admin
-        self.upstreams = [upstream for upstream in script["upstreams"] if "provider " + upstream["provider"] not in lacks]
+        self.upstreams = script["upstreams"]
         self.account, key = admin.account("faults@example.com", CREDIT_MICROS)
         self.sdk = openai.OpenAI(base_url=url + "/v1", api_key=key, max_retries=0, timeout=60)
         for upstream in self.upstreams:

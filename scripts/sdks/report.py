@@ -3,7 +3,10 @@
 import collections
 import json
 import pathlib
+import re
 
+# Ids differ from call to call.
+IDS = re.compile(r"\b(req|call|msg|resp|toolu|chatcmpl|fc)([_-])[A-Za-z0-9_-]{8,}")
 WIDTH = 30
 COLUMN = 12
 
@@ -44,15 +47,15 @@ def details(cells: dict) -> int:
     for reason, places in sorted(reasons.items()):
         shown = places if len(places) <= 3 else [*places[:2], f"and {len(places) - 2} more"]
         print(f"  {reason}\n      {'; '.join(shown)}")
-    # Clients that fail alike are told of once.
+    # What fails alike is told of once.
     failures = collections.defaultdict(list)
     for (client, upstream), cell in cells.items():
         for scenario, problems in cell.failed.items():
-            failures[(scenario, tuple(problems))].append(f"{client} × {upstream}")
+            failures[tuple(IDS.sub(r"\1\2…", problem) for problem in problems)].append(f"{client} × {upstream}: {scenario}")
     if failures:
         print("\nfailed")
-    for (scenario, problems), places in failures.items():
-        print(f"  {scenario}: {'; '.join(places)}")
+    for problems, places in failures.items():
+        print(f"  {'; '.join(places)}")
         for problem in problems:
             print(f"      {problem}")
     return sum(len(cell.failed) for cell in cells.values())
@@ -66,4 +69,6 @@ def specifications(validator) -> int:
         print(f"  {'FAIL' if found else 'ok  '}  {' '.join(kind):<28} {count} checked, {len(found)} violations")
         for violation, place in found.items():
             print(f"          {violation}\n              {place}")
+    for reason in sorted(validator.accepted):
+        print(f"  accepted: {reason}")
     return sum(len(found) for found in validator.violations.values())

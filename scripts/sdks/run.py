@@ -57,22 +57,10 @@ def chosen(items: list, wanted: list | None, whole: bool) -> list:
     return found
 
 
-def lacking(url: str, matrix: dict) -> dict:
-    """The dialects and providers that this gateway does not have, by its own API document."""
-    document = json.loads(mocks.fetch(url + "/openapi.json"))
-    paths, kinds = " ".join(document["paths"]), document["components"]["schemas"]["ProviderKind"]["enum"]
-    ends = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "anthropic": "/v1/messages", "gemini": "generateContent"}
-    lacks = {dialect: f"this gateway has no {end}" for dialect, end in ends.items() if end not in paths}
-    providers = {upstream["provider"] for upstream in matrix["upstreams"]}
-    return lacks | {"provider " + name: f"this gateway has no provider {name}" for name in providers if name not in kinds}
-
-
-def set_up(admin: processes.Admin, matrix: dict, lacks: dict, behind: str) -> None:
+def set_up(admin: processes.Admin, matrix: dict, behind: str) -> None:
     """The upstreams, each with a chat model and, if it has them, one for embeddings."""
     matrix["served"] = []
     for upstream in matrix["upstreams"]:
-        if "provider " + upstream["provider"] in lacks:
-            continue
         name = upstream["name"]
         made = {"name": name, "provider": upstream["provider"], "base_url": behind + upstream["base"], "api_key": "mock-key", "enabled": True}
         admin.call("POST", "/upstreams", made | upstream.get("settings", {}))
@@ -90,7 +78,7 @@ def prices(matrix: dict) -> list[dict]:
     return [{"unit": unit, "micros": micros, "per": 1_000_000} for unit, micros in matrix["prices"].items()]
 
 
-def run_matrix(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, url: str, lacks: dict) -> int:
+def run_matrix(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, url: str) -> int:
     """Every client with every upstream; returns the number of failures."""
     scenarios = read("scenarios")
     clients = chosen(matrix["clients"], options.client, whole=False)
@@ -99,8 +87,8 @@ def run_matrix(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, 
     admin = processes.Admin(url)
     with mocks.aimock(options.cache, folder, scenarios) as mock:
         with contextlib.closing(Tee((address.hostname, address.port))) as front, contextlib.closing(Tee(mock)) as behind:
-            set_up(admin, matrix, lacks, behind.url)
-            bench = Bench(matrix, scenarios, options.cache, admin, front, behind, specs.Validator(), lacks)
+            set_up(admin, matrix, behind.url)
+            bench = Bench(matrix, scenarios, options.cache, admin, front, behind, specs.Validator())
             report.head(matrix["upstreams"])
             for client in clients:
                 bench.run(client, matrix["upstreams"], names)
@@ -108,12 +96,12 @@ def run_matrix(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, 
     return report.details(bench.cells) + report.specifications(bench.validator)
 
 
-def run_faults(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, url: str, lacks: dict) -> int:
+def run_faults(options: argparse.Namespace, matrix: dict, folder: pathlib.Path, url: str) -> int:
     with mocks.llmock(options.cache, folder) as mock:
-        return faults.Faults(read("faults"), mock, processes.Admin(url), url, prices(matrix), lacks).run()
+        return faults.Faults(read("faults"), mock, processes.Admin(url), url, prices(matrix)).run()
 
 
-def run_fuzz(options: argparse.Namespace, _matrix: dict, folder: pathlib.Path, url: str, _lacks: dict) -> int:
+def run_fuzz(options: argparse.Namespace, _matrix: dict, folder: pathlib.Path, url: str) -> int:
     return fuzz.run(options.cache, folder, url, processes.Admin(url))
 
 
@@ -130,9 +118,8 @@ def main() -> None:
     started, failed = time.monotonic(), 0
     try:
         with processes.pixgate(options.program, folder, SETTINGS) as url:
-            lacks = lacking(url, matrix)
             for part in options.part or PARTS:
-                failed += parts[part](options, matrix, folder, url, lacks)
+                failed += parts[part](options, matrix, folder, url)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{time.monotonic() - started:.0f} s", flush=True)

@@ -206,6 +206,15 @@ pub struct Charge {
     pub quantities: Quantities,
 }
 
+/// What a call used that is not only paid by the token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Reported by the upstream, or counted exactly.
+    pub known: Quantities,
+    /// Our guess at the rest. It counts only when nothing that is known has a price.
+    pub guessed: Quantities,
+}
+
 /// An upstream's whole answer, read; gives the caller's answer once the charge is known.
 pub trait Whole {
     /// The id inside the caller's answer, by which it can be asked for later.
@@ -216,6 +225,11 @@ pub trait Whole {
 
     /// Our own count of what was written.
     fn produced_tokens(&self) -> u64;
+
+    /// What was used, for answers that count more than tokens; it takes the place of [`Self::usage`]. `input_tokens` is our own count.
+    fn measured(&self, _input_tokens: u64) -> Option<Measured> {
+        None
+    }
 
     /// The caller's body with the cost in its usage, and its content type.
     fn finish(&self, charge: &Charge) -> (Bytes, Cow<'static, str>);
@@ -261,6 +275,11 @@ pub trait Meter {
     /// Our own count of the text that came by so far. Counts on every call: ask once, at the end.
     fn produced_tokens(&self) -> u64;
 
+    /// What was used so far, for streams that count more than tokens; it takes the place of [`Self::reported`].
+    fn measured(&self, _input_tokens: u64) -> Option<Measured> {
+        None
+    }
+
     /// The end of a good stream: what was held back, with the cost in its usage, and the end mark.
     fn final_events(&mut self, charge: &Charge) -> Bytes;
 
@@ -296,6 +315,11 @@ pub trait StreamWriter {
     /// See [`Meter::kept`]; known after [`Self::finish`].
     fn kept(&self) -> Option<Bytes> {
         None
+    }
+
+    /// Bytes of the answer that are held until its end, where the end repeats them.
+    fn held_bytes(&self) -> usize {
+        0
     }
 
     /// Appends the end of a stream that failed.

@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use super::{
     CallHead, Endpoint, Invalid,
     canonical::{self, Needs},
-    embeddings, openai, plan,
+    embeddings, media, openai, plan,
 };
+use crate::domain::pricing::Quantities;
 
 /// A call, read and checked; borrows from its body where it can.
 pub enum Inbound<'a> {
     OpenAi(Box<openai::Request<'a>>),
     Chat(Box<canonical::Request>),
     Embeddings(Box<canonical::Embeddings>),
+    Media(Box<media::Request<'a>>),
 }
 
 impl<'a> Inbound<'a> {
@@ -22,6 +24,7 @@ impl<'a> Inbound<'a> {
             Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Embeddings => {
                 Ok(Self::OpenAi(Box::new(openai::Request::parse(head.endpoint, body)?)))
             }
+            endpoint if media::is_media(endpoint) => Ok(Self::Media(Box::new(media::Request::read(head, body)?))),
             endpoint if endpoint.is_embedding() => Ok(Self::Embeddings(Box::new(embeddings::read(head, body)?))),
             endpoint => match plan::caller_format(endpoint) {
                 Some(format) => Ok(Self::Chat(Box::new(format.read_request(head, body)?))),
@@ -36,6 +39,7 @@ impl<'a> Inbound<'a> {
             Self::OpenAi(request) => Cow::Borrowed(&request.model),
             Self::Chat(request) => Cow::Borrowed(&request.model),
             Self::Embeddings(request) => Cow::Borrowed(&request.model),
+            Self::Media(request) => Cow::Borrowed(&request.model),
         }
     }
 
@@ -44,6 +48,7 @@ impl<'a> Inbound<'a> {
             Self::OpenAi(request) => request.streamed,
             Self::Chat(request) => request.streamed,
             Self::Embeddings(_) => false,
+            Self::Media(request) => request.streamed,
         }
     }
 
@@ -52,7 +57,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.include_usage,
             Self::Chat(request) => request.include_usage,
-            Self::Embeddings(_) => false,
+            Self::Embeddings(_) | Self::Media(_) => false,
         }
     }
 
@@ -61,7 +66,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.max_output_tokens,
             Self::Chat(request) => request.sampling.max_output_tokens,
-            Self::Embeddings(_) => None,
+            Self::Embeddings(_) | Self::Media(_) => None,
         }
     }
 
@@ -75,6 +80,7 @@ impl<'a> Inbound<'a> {
             },
             Self::Chat(request) => request.sampling.n.unwrap_or(1).max(1),
             Self::Embeddings(_) => 0,
+            Self::Media(request) => request.outputs,
         }
     }
 
@@ -84,6 +90,7 @@ impl<'a> Inbound<'a> {
             Self::OpenAi(request) => request.text_bytes(),
             Self::Chat(request) => request.text_bytes(),
             Self::Embeddings(request) => request.text_bytes(),
+            Self::Media(request) => request.text_bytes(),
         }
     }
 
@@ -93,6 +100,15 @@ impl<'a> Inbound<'a> {
             Self::OpenAi(request) => request.input_tokens(),
             Self::Chat(request) => request.input_tokens(),
             Self::Embeddings(request) => request.input_tokens(),
+            Self::Media(request) => request.input_tokens(),
+        }
+    }
+
+    /// The most of everything else that the call can use: images, characters, seconds, searches.
+    pub fn fixed(&self) -> Quantities {
+        match self {
+            Self::Media(request) => request.ceiling(),
+            _ => Quantities::default(),
         }
     }
 
@@ -101,7 +117,7 @@ impl<'a> Inbound<'a> {
         match self {
             Self::OpenAi(request) => request.needs(),
             Self::Chat(request) => request.needs(),
-            Self::Embeddings(_) => Needs::default(),
+            Self::Embeddings(_) | Self::Media(_) => Needs::default(),
         }
     }
 }

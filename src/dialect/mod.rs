@@ -19,6 +19,7 @@ pub mod gemini;
 mod inbound;
 pub(crate) mod json;
 mod losses;
+pub mod media;
 pub mod openai;
 pub mod plan;
 pub mod responses;
@@ -29,7 +30,7 @@ mod translate;
 pub use cost::credits_text;
 pub use endpoint::{Dialect, Endpoint};
 pub use errors::{ErrorBody, parse_upstream_error};
-pub use format::{CallHead, Chain, Charge, Framing, Garbage, Invalid, Meter, Step, Whole};
+pub use format::{CallHead, Chain, Charge, Framing, Garbage, Invalid, Measured, Meter, Step, Whole};
 pub use inbound::Inbound;
 
 #[cfg(test)]

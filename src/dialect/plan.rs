@@ -9,7 +9,9 @@ use super::{
     canonical::{Embeddings, Encoding, Request},
     converse, embeddings,
     format::{Aim, CallerFormat, Unsupported, UpstreamFormat, Writing, Written},
-    gemini, openai,
+    gemini,
+    media::{self, Waiting},
+    openai,
     responses::Responses,
     translate,
 };
@@ -18,6 +20,9 @@ use crate::domain::refusal::Refusal;
 /// Chat formats in the order in which an upstream that speaks several is asked by callers of another.
 const CHAT_PREFERENCE: [Endpoint; 5] =
     [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::GenerateContent, Endpoint::Converse, Endpoint::Responses];
+
+/// Rerank formats in that order.
+const RERANK_PREFERENCE: [Endpoint; 2] = [Endpoint::Rerank, Endpoint::CohereRerank];
 
 /// Embedding formats in that order.
 const EMBEDDING_PREFERENCE: [Endpoint; 2] = [Endpoint::Embeddings, Endpoint::BatchEmbedContents];
@@ -71,6 +76,8 @@ pub struct Plan {
     request: Option<Rc<Request>>,
     /// The same for an embedding call.
     embeddings: Option<Rc<Embeddings>>,
+    /// The call, when it is neither chat nor embedding.
+    media: Option<Waiting>,
     /// How vectors were asked for, when both sides speak OpenAI.
     encoding: Option<Encoding>,
 }
@@ -82,11 +89,12 @@ impl Plan {
         let family: &[Endpoint] = match caller {
             _ if caller.is_chat() => &CHAT_PREFERENCE,
             _ if caller.is_embedding() => &EMBEDDING_PREFERENCE,
+            Endpoint::Rerank => &RERANK_PREFERENCE,
             _ => &[],
         };
         let translated = || family.iter().copied().find(|format| speaks.contains(format));
         let upstream = same.or_else(translated)?;
-        Some(Self { caller, upstream, request: None, embeddings: None, encoding: None })
+        Some(Self { caller, upstream, request: None, embeddings: None, media: None, encoding: None })
     }
 
     /// What the upstream is asked.
@@ -101,6 +109,11 @@ impl Plan {
 
     /// The body for the upstream. `body` is the caller's and was read before.
     pub fn write(&mut self, head: &CallHead, body: &Bytes, aim: &Aim<'_>) -> Result<Written, CannotWrite> {
+        if media::is_media(self.caller) {
+            let (waiting, written) = Waiting::write(self.upstream, head, body, aim)?;
+            self.media = Some(waiting);
+            return Ok(written);
+        }
         if self.is_direct() {
             if self.caller == Endpoint::Embeddings {
                 self.encoding = openai::embeddings::encoding_of(body);
@@ -125,7 +138,10 @@ impl Plan {
     }
 
     /// Reads an upstream's whole answer.
-    pub fn whole(&self, body: &Bytes, writing: &Writing) -> Result<Box<dyn Whole>, Garbage> {
+    pub fn whole(&self, body: &Bytes, content_type: Option<&str>, writing: &Writing) -> Result<Box<dyn Whole>, Garbage> {
+        if let Some(waiting) = &self.media {
+            return waiting.whole(body, content_type, &writing.model);
+        }
         if let Some(request) = &self.embeddings {
             return embeddings::whole(self.caller, self.upstream, request, body, &writing.model);
         }
@@ -147,6 +163,9 @@ impl Plan {
 
     /// Follows an upstream's streamed answer.
     pub fn meter(&self, writing: &Writing) -> Result<Box<dyn Meter>, Garbage> {
+        if let Some(waiting) = &self.media {
+            return Ok(waiting.meter());
+        }
         let Some(request) = &self.request else {
             return match self.caller {
                 Endpoint::Completions => Ok(Box::new(openai::StreamMeter::new(self.caller, writing.include_usage))),

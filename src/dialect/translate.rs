@@ -16,6 +16,9 @@ use crate::domain::pricing::Quantities;
 /// Delivered text is kept for counting up to this size, then counted and dropped (a millisecond), so that memory is bounded.
 const UNCOUNTED_BYTES_MAX: usize = 32 * 1024;
 
+/// Most that a stream may hold for an end that repeats its whole answer.
+const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// A whole answer that was read in one dialect and is written in another.
 struct TranslatedWhole {
     answer: Answer,
@@ -106,6 +109,9 @@ impl TranslatedStream {
                 _ => {}
             }
             self.writer.write(event, &mut out);
+        }
+        if self.writer.held_bytes() > HELD_BYTES_MAX {
+            return Step::Error { message: format!("the answer is longer than the {HELD_BYTES_MAX} bytes that its end can repeat") };
         }
         match (self.ended, out.is_empty(), usage) {
             // What came with the end goes out with the final events.

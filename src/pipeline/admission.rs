@@ -62,7 +62,7 @@ pub struct Admitted {
 
 pub enum Outcome {
     Run(Box<Admitted>),
-    Replay(Outgoing),
+    Replay(Box<Outgoing>),
 }
 
 /// What was read of a body; the body itself is kept beside it.
@@ -75,6 +75,8 @@ struct Read {
     input_tokens: u64,
     output_tokens_max: u64,
     choices: u64,
+    /// The most of everything but tokens.
+    fixed: Quantities,
 }
 
 pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallGuard) -> Result<Outcome, CallError> {
@@ -86,7 +88,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         // An answer that was paid for is given again whatever has become of limits, credits or the model.
         let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
         if let Some(answer) = replay::earlier(pipeline, &caller.account_id, claim).await? {
-            return Ok(Outcome::Replay(answer));
+            return Ok(Outcome::Replay(Box::new(answer)));
         }
     }
     let started_at = pipeline.clock.now();
@@ -100,7 +102,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         }
     };
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
-    let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..Quantities::default() } };
+    let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..read.fixed } };
     let hold = routing::dearest(std::iter::once(&read.model).chain(&read.fallbacks).map(|model| &**model), &ceiling);
     for _ in 0..ADMITS_MAX {
         let verdict = pipeline
@@ -130,7 +132,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             Err(NotAdmitted::Again) => continue,
             Err(NotAdmitted::Replay { account_id }) => {
                 let Some(claim) = &claim else { continue };
-                return replay::ended_just_now(pipeline, &account_id, claim).await.map(Outcome::Replay);
+                return replay::ended_just_now(pipeline, &account_id, claim).await.map(Box::new).map(Outcome::Replay);
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
@@ -139,7 +141,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
             held.release(None);
-            return Ok(Outcome::Replay(answer));
+            return Ok(Outcome::Replay(Box::new(answer)));
         }
         let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
         head.drop_unsupported |= options.drop_unsupported;
@@ -195,6 +197,7 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         include_usage: call.include_usage(),
         output_tokens_max: [call.max_output_tokens(), model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
         choices,
+        fixed: call.fixed(),
         input_tokens,
         fallbacks,
         variant,

@@ -395,13 +395,13 @@ async fn read_answer(
         let opening = Opening::read(pipeline, meter, answer, place, keeping, started_at).await?;
         return Ok(Attempt { answer: Answered::Stream(Box::new(opening)), raw: None, keeping: None, dropped });
     }
-    let Answer { body, .. } = answer;
+    let Answer { body, content_type, .. } = answer;
     let body = body.collect(pipeline.policy.answer_bytes_max).await?;
     drop(place);
     let now = pipeline.clock.now();
     pipeline.metrics.stage(Stage::UpstreamTotal, elapsed(started_at, now));
     // Read here, because a good status with an error inside is a reason to try elsewhere.
-    let whole = plan.whole(&body, writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
+    let whole = plan.whole(&body, content_type.as_deref(), writing).map_err(|garbage| Failure::Garbage(garbage.0))?;
     Ok(Attempt { answer: Answered::Whole(whole), raw: keeping.is_some().then_some(body), keeping, dropped })
 }
 
@@ -459,7 +459,10 @@ async fn finish(
         }
         Answered::Whole(whole) => whole,
     };
-    let metered = metering::meter(&call, whole.usage(), || whole.produced_tokens());
+    let metered = match whole.measured(call.input_tokens) {
+        Some(measured) => metering::meter_measured(&call, &measured),
+        None => metering::meter(&call, whole.usage(), || whole.produced_tokens()),
+    };
     let ending = Ending { answer_id: whole.id().map(str::to_owned), ..ending };
     let (body, content_type) = whole.finish(&metered.charge());
     facts.cost_micros = Some(metered.cost_micros);

@@ -2,7 +2,7 @@
 
 use super::admission::Admitted;
 use crate::{
-    dialect::Charge,
+    dialect::{Charge, Measured},
     domain::{Micros, pricing::Quantities},
 };
 
@@ -33,6 +33,21 @@ pub fn meter(call: &Admitted, reported: Option<Quantities>, produced: impl FnOnc
     let mut quantities =
         reported.unwrap_or_else(|| Quantities { input_tokens: call.input_tokens, output_tokens: produced(), ..Quantities::default() });
     quantities.requests = 1;
+    priced(call, quantities, estimated)
+}
+
+/// For calls that count more than tokens. The guess counts, and makes this an estimate, only when nothing known has a price.
+pub fn meter_measured(call: &Admitted, measured: &Measured) -> Metered {
+    let known = Quantities { requests: 1, ..measured.known };
+    let prices = &call.model.prices;
+    let is_free = |quantities: &Quantities| prices.cost(quantities) == Ok(0);
+    if !is_free(&known) || is_free(&measured.guessed) {
+        return priced(call, known, false);
+    }
+    priced(call, known.plus(&measured.guessed), true)
+}
+
+fn priced(call: &Admitted, quantities: Quantities, estimated: bool) -> Metered {
     let cost_micros = call.model.prices.cost(&quantities).unwrap_or_else(|_| {
         // No honest call reaches it; the most that was agreed to is the fair bound.
         tracing::error!(usage.id = %call.id, model = %call.model.id, "reported usage is too large to be priced; charged the hold");

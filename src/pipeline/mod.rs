@@ -199,7 +199,7 @@ pub async fn run(pipeline: &Rc<Pipeline>, incoming: Incoming) -> Result<Outgoing
     let Some(guard) = pipeline.drain.enter() else { return Err(Refusal::Draining.into()) };
     let admitted = match admission::admit(pipeline, incoming, guard).await? {
         admission::Outcome::Run(admitted) => admitted,
-        admission::Outcome::Replay(answer) => return Ok(answer),
+        admission::Outcome::Replay(answer) => return Ok(*answer),
     };
     let (presence, gone) = exchange::presence();
     let span = if pipeline.policy.traced {

@@ -416,7 +416,10 @@ impl Running {
     }
 
     fn meter(&self, reported: Option<crate::domain::pricing::Quantities>) -> Metered {
-        metering::meter(&self.call, reported, || self.reader.meter.produced_tokens())
+        match self.reader.meter.measured(self.call.input_tokens) {
+            Some(measured) => metering::meter_measured(&self.call, &measured),
+            None => metering::meter(&self.call, reported, || self.reader.meter.produced_tokens()),
+        }
     }
 
     async fn settle(self, metered: Metered, last: Option<Bytes>) -> Result<(), crate::actors::journal::NotDurable> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{CallError, Facts, Outgoing, Pipeline};
 use crate::{
     actors::account::{IdempotencyClaim, OTHER_REQUEST, RateState},
-    dialect::CallHead,
+    dialect::{CallHead, media},
     domain::refusal::Refusal,
     store::{self, StoreError, idempotency::IdempotencyRecord},
 };
@@ -17,19 +17,36 @@ const BARRIER_DEADLINE: Duration = Duration::from_secs(10);
 const NOT_KEPT: &str =
     "a call with this Idempotency-Key was answered and charged, but its answer is too large to be kept; use a new key to call again";
 
-/// SHA-256 of what makes two requests the same: route, path, body. As hex.
+/// SHA-256 of what makes two requests the same: route, path, body. As hex. Of a form the parts count and not its boundary, which clients
+/// draw anew for every attempt.
 pub fn request_hash(head: &CallHead, body: &[u8]) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
     hash.update(head.endpoint.path().as_bytes());
+    let parts = media::multipart::parts(head.content_type.as_deref(), body).ok();
     let framing = format!("{:?}{:?}", head.framing, head.streamed);
-    for part in [head.model.as_deref(), head.content_type.as_deref(), head.version.as_deref(), Some(framing.as_str())].into_iter().flatten()
+    for part in
+        [head.model.as_deref(), head.content_type.as_deref().filter(|_| parts.is_none()), head.version.as_deref(), Some(framing.as_str())]
+            .into_iter()
+            .flatten()
     {
         hash.update(b"\n");
         hash.update(part.as_bytes());
     }
     hash.update(b"\n");
-    hash.update(body);
+    match &parts {
+        Some(parts) => parts.iter().for_each(|part| hash_part(&mut hash, part, body)),
+        None => hash.update(body),
+    }
     hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hash_part(hash: &mut digest::Context, part: &media::multipart::Part, body: &[u8]) {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default().into_bytes();
+    let fields = [part.name.clone().into_bytes(), text(&part.file_name), text(&part.content_type)];
+    for field in fields.iter().map(Vec::as_slice).chain([part.bytes(body)]) {
+        hash.update(&(field.len() as u64).to_le_bytes());
+        hash.update(field);
+    }
 }
 
 /// The answer to a call of an earlier time, if there was one.

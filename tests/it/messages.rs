@@ -111,7 +111,7 @@ async fn an_openai_model_answers_in_anthropics_shape() {
     let answer = post(&world.caller, PATH, &[], &body).await;
     let said = answer.expect(200);
     assert_eq!((&said["type"], &said["role"], &said["model"]), (&json!("message"), &json!("assistant"), &json!(MODEL)));
-    assert_eq!(said["content"], json!([{"type": "text", "text": "Hello there", "citations": null}]));
+    assert_eq!(said["content"], json!([{"type": "text", "text": "Hello there", "citations": []}]));
     assert_eq!((&said["stop_reason"], &said["stop_sequence"]), (&json!("end_turn"), &Value::Null));
     assert_eq!((&said["usage"]["input_tokens"], &said["usage"]["output_tokens"]), (&json!(10), &json!(5)));
     assert_eq!(answer.cost(), price(10, 5));

@@ -179,7 +179,7 @@ pub fn read_answer(body: &[u8]) -> Result<Embedded, Garbage> {
 /// Writes vectors (JSON arrays) for a caller of `endpoint`.
 pub fn write_answer(vectors: &[&str], endpoint: Endpoint, charge: &Charge) -> Bytes {
     let values: Vec<String> = vectors.iter().map(|vector| format!("{{\"values\":{vector}}}")).collect();
-    let usage = usage::with_cost(None, charge);
+    let usage = usage::of_embeddings(charge);
     Bytes::from(match (endpoint, &values[..]) {
         (Endpoint::EmbedContent, [only]) => format!("{{\"embedding\":{only},\"usageMetadata\":{usage}}}"),
         _ => format!("{{\"embeddings\":[{}],\"usageMetadata\":{usage}}}", values.join(",")),
@@ -272,8 +272,7 @@ mod tests {
         assert_eq!(embedded.vectors, ["[1.50,-2]", "[]"].map(|array| Vector::Floats(Json::parse(array).unwrap())));
         assert_eq!(read_answer(br#"{"embedding":{"values":[1]}}"#).unwrap().vectors.len(), 1);
 
-        let usage =
-            r#""usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":0,"totalTokenCount":3,"cost":0.000012,"costMicros":12}"#;
+        let usage = r#""usageMetadata":{"promptTokenCount":3,"cost":0.000012,"costMicros":12}"#;
         assert_eq!(write_answer(&["[1]"], Endpoint::EmbedContent, &charge()), format!(r#"{{"embedding":{{"values":[1]}},{usage}}}"#));
         assert_eq!(
             write_answer(&["[1]"], Endpoint::BatchEmbedContents, &charge()),
@@ -285,7 +284,8 @@ mod tests {
         let expected = std::str::from_utf8(body).unwrap().replace("7}", r#"7,"cost":0.000012,"costMicros":12}"#);
         assert_eq!(peeked.finish(&charge()).0, expected);
         let peeked = peek(&Bytes::from_static(br#"{"embedding":{"values":[1]}}"#)).unwrap();
-        assert_eq!(peeked.finish(&charge()).0, format!(r#"{{"embedding":{{"values":[1]}},{usage}}}"#));
+        let made = r#""usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":0,"totalTokenCount":3,"cost":0.000012,"costMicros":12}"#;
+        assert_eq!(peeked.finish(&charge()).0, format!(r#"{{"embedding":{{"values":[1]}},{made}}}"#));
 
         for body in ["{}", "[]", r#"{"error":{"message":"x"}}"#, r#"{"embeddings":[{}]}"#, r#"{"embeddings":[{"values":"x"}]}"#] {
             assert!(read_answer(body.as_bytes()).is_err(), "{body}");

@@ -105,6 +105,12 @@ pub(super) fn with_cost(reported: Option<&str>, charge: &Charge) -> String {
     spliced.or_else(|| cost::with_cost(&made(&charge.quantities), cost::CAMEL_CASE, charge.cost_micros)).unwrap_or_default()
 }
 
+/// The same for embeddings, which know the input only.
+pub(super) fn of_embeddings(charge: &Charge) -> String {
+    let usage = format!("{{\"promptTokenCount\":{}}}", charge.quantities.all_input_tokens());
+    cost::with_cost(&usage, cost::CAMEL_CASE, charge.cost_micros).unwrap_or_default()
+}
+
 fn made(used: &Quantities) -> String {
     let (prompt, thoughts) = (used.all_input_tokens(), used.reasoning_tokens);
     let candidates = used.all_output_tokens() - thoughts;

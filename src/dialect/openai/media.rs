@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::dialect::canonical::Source;
 
 /// What an URL points to: the bytes themselves when it is a base64 `data:` URL.
-pub(super) fn source_of_url(url: &str) -> Source {
+pub(in crate::dialect) fn source_of_url(url: &str) -> Source {
     match parse_data_url(url) {
         Some((mime, data)) => Source::Base64 { mime: mime.to_owned(), data: standard_base64(data).into_owned() },
         None => Source::Url { url: url.to_owned(), mime: None },
@@ -13,21 +13,21 @@ pub(super) fn source_of_url(url: &str) -> Source {
 }
 
 /// The type and the data of a base64 `data:` URL.
-pub(super) fn parse_data_url(url: &str) -> Option<(&str, &str)> {
+pub(in crate::dialect) fn parse_data_url(url: &str) -> Option<(&str, &str)> {
     let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
     let kind = head.strip_suffix(";base64")?;
     let mime = kind.split(';').next().filter(|mime| !mime.is_empty()).unwrap_or("application/octet-stream");
     Some((mime, data))
 }
 
-pub(super) fn data_url(mime: &str, data: &str) -> String {
+pub(in crate::dialect) fn data_url(mime: &str, data: &str) -> String {
     format!("data:{mime};base64,{data}")
 }
 
 /// Base64 in the standard alphabet with its padding and without white space; borrowed when it is that already.
-pub(super) fn standard_base64(data: &str) -> Cow<'_, str> {
+pub(in crate::dialect) fn standard_base64(data: &str) -> Cow<'_, str> {
     let odd = |byte: u8| matches!(byte, b'-' | b'_') || byte.is_ascii_whitespace();
-    if data.len() % 4 == 0 && !data.bytes().any(odd) {
+    if data.len().is_multiple_of(4) && !data.bytes().any(odd) {
         return Cow::Borrowed(data);
     }
     let mut standard: String = data
@@ -39,7 +39,7 @@ pub(super) fn standard_base64(data: &str) -> Cow<'_, str> {
             other => other,
         })
         .collect();
-    while standard.len() % 4 != 0 {
+    while !standard.len().is_multiple_of(4) {
         standard.push('=');
     }
     Cow::Owned(standard)

@@ -9,7 +9,7 @@ pub mod chat;
 pub mod embeddings;
 pub mod errors;
 mod input;
-mod media;
+pub(in crate::dialect) mod media;
 mod produced;
 pub mod request;
 pub mod stream;
@@ -24,6 +24,6 @@ use serde_json::value::RawValue;
 use crate::dialect::json::Prose;
 
 /// Whether an object says in itself that it is an error: a top-level `error`, or vLLM's `{"object":"error"}`.
-fn stated_error(object: Option<&Prose<'_>>, error: Option<&RawValue>) -> bool {
+pub(in crate::dialect) fn stated_error(object: Option<&Prose<'_>>, error: Option<&RawValue>) -> bool {
     object.is_some_and(|object| object.0 == "error") || error.is_some_and(|error| !matches!(error.get(), "null" | "false" | "\"\"" | "{}"))
 }

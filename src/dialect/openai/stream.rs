@@ -258,7 +258,7 @@ struct UsageOnly<'a> {
 }
 
 /// The chunk with its usage replaced or added. `data` was parsed before, so it is a JSON object with members.
-fn set_usage(data: &[u8], usage: &[u8]) -> Vec<u8> {
+pub(in crate::dialect) fn set_usage(data: &[u8], usage: &[u8]) -> Vec<u8> {
     let usage = String::from_utf8_lossy(usage);
     let there = std::str::from_utf8(data).ok().and_then(|text| serde_json::from_str::<UsageOnly<'_>>(text).ok()?.usage);
     let edit = match there {
@@ -272,7 +272,7 @@ fn set_usage(data: &[u8], usage: &[u8]) -> Vec<u8> {
 }
 
 /// Writes JSON as one data line. Line breaks can only be insignificant white space in it.
-fn push_event(out: &mut Vec<u8>, json: &[u8]) {
+pub(in crate::dialect) fn push_event(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(b"data: ");
     out.extend(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
     out.extend_from_slice(b"\n\n");

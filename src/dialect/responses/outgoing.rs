@@ -9,13 +9,12 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::request::{EFFORTS, parameters_or_empty};
 use crate::dialect::{
     Dialect,
-    canonical::{Block, Content, Effort, Json, OutputFormat, Reasoning, Request, Role, Source, Tool, ToolChoice, ToolKind, Turn},
+    canonical::{Block, Content, Json, OutputFormat, Reasoning, Request, Role, Source, Tool, ToolChoice, ToolKind, Turn},
     format::{Aim, Unsupported, Written},
+    losses::{Losses, Part},
+    openai::media,
 };
 
-/// Thinking budgets up to these many tokens are these efforts.
-const LOW_TOKENS_MAX: u64 = 2_048;
-const MEDIUM_TOKENS_MAX: u64 = 8_192;
 /// Tiers of this dialect; those of others mean nothing here.
 const SERVICE_TIERS: [&str; 6] = ["auto", "default", "flex", "scale", "priority", "fast"];
 
@@ -106,25 +105,8 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Collects what is left out, or refuses.
-struct Losses {
-    allowed: bool,
-    dropped: Vec<String>,
-}
-
-impl Losses {
-    /// Something that cannot be said here.
-    fn lose(&mut self, field: &str, why: &str) -> Result<(), Unsupported> {
-        if !self.allowed {
-            return Err(Unsupported { field: field.to_owned(), why: why.to_owned() });
-        }
-        self.dropped.push(field.to_owned());
-        Ok(())
-    }
-}
-
 pub(super) fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsupported> {
-    let mut losses = Losses { allowed: aim.drop_unsupported, dropped: Vec::new() };
+    let mut losses = Losses::of(request, aim.drop_unsupported);
     note_losses(request, &mut losses)?;
     let (instructions, input) = write_input(request, aim, &mut losses)?;
     let sampling = &request.sampling;
@@ -137,12 +119,12 @@ pub(super) fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsuppo
         include.push("message.output_text.logprobs");
     }
     if !aim.quirks.sampling {
-        let there = [("temperature", &sampling.temperature), ("top_p", &sampling.top_p)];
-        losses.dropped.extend(there.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name.to_owned()));
+        let there = [(Part::Temperature, &sampling.temperature), (Part::TopP, &sampling.top_p)];
+        there.into_iter().filter(|(_, value)| value.is_some()).for_each(|(part, _)| losses.drop(part));
     }
     let tier = request.service_tier.as_deref().filter(|tier| SERVICE_TIERS.contains(tier));
     if request.service_tier.is_some() && tier.is_none() {
-        losses.dropped.push("service_tier".to_owned());
+        losses.drop(Part::ServiceTier);
     }
     let body = Body {
         model: aim.model,
@@ -165,40 +147,46 @@ pub(super) fn write(request: &Request, aim: &Aim<'_>) -> Result<Written, Unsuppo
         prompt_cache_key: request.cache_key.as_deref(),
         service_tier: tier,
     };
-    let bytes = serde_json::to_vec(&body).map_err(|error| Unsupported { field: "input".to_owned(), why: error.to_string() })?;
-    Ok(Written { dropped: losses.dropped, ..Written::json(bytes) })
+    let bytes = serde_json::to_vec(&body).map_err(|error| losses.never(Part::Messages, error.to_string()))?;
+    Ok(Written { dropped: losses.into_dropped(), ..Written::json(bytes) })
 }
 
 fn note_losses(request: &Request, losses: &mut Losses) -> Result<(), Unsupported> {
-    for unmodelled in &request.unmodelled {
-        if unmodelled.harmless {
-            losses.dropped.push(unmodelled.field.clone());
-        } else {
-            losses.lose(&unmodelled.field, "only upstreams of the caller's own format know it")?;
-        }
+    losses.take_unmodelled(&request.unmodelled)?;
+    if has_cache_hint(request) {
+        losses.drop(Part::CacheHints);
+    }
+    if request.turns.iter().any(|turn| turn.name.is_some()) {
+        losses.drop(Part::ParticipantName);
     }
     let sampling = &request.sampling;
     let says =
         |number: &Option<Json>| number.as_ref().is_some_and(|number| number.text().bytes().any(|digit| matches!(digit, b'1'..=b'9')));
-    for (field, is_there) in [
-        ("n", sampling.n.is_some_and(|n| n > 1)),
-        ("stop", !sampling.stop.is_empty()),
-        ("top_k", sampling.top_k.is_some()),
-        ("seed", sampling.seed.is_some()),
-        ("presence_penalty", says(&sampling.presence_penalty)),
-        ("frequency_penalty", says(&sampling.frequency_penalty)),
+    for (part, is_there) in [
+        (Part::Choices, sampling.n.is_some_and(|n| n > 1)),
+        (Part::Stop, !sampling.stop.is_empty()),
+        (Part::TopK, sampling.top_k.is_some()),
+        (Part::Seed, sampling.seed.is_some()),
+        (Part::PresencePenalty, says(&sampling.presence_penalty)),
+        (Part::FrequencyPenalty, says(&sampling.frequency_penalty)),
     ] {
         if is_there {
-            losses.lose(field, "the upstream's format, OpenAI Responses, has no such field")?;
+            losses.refuse(part, "the upstream's format, OpenAI Responses, has no such field")?;
         }
     }
     Ok(())
 }
 
+/// Prompts are cached without being told to.
+fn has_cache_hint(request: &Request) -> bool {
+    let blocks = request.system.iter().chain(request.turns.iter().flat_map(|turn| &turn.blocks));
+    request.tools.iter().any(|tool| tool.cache.is_some()) || blocks.into_iter().any(|block| block.cache.is_some())
+}
+
 fn write_input<'a>(request: &'a Request, aim: &Aim<'_>, losses: &mut Losses) -> Result<(Option<&'a str>, Vec<Value>), Unsupported> {
     let mut input = Vec::new();
     let instructions = match request.system.as_slice() {
-        [Block { content: Content::Text(text), cache: None }] => Some(text.as_str()),
+        [Block { content: Content::Text(text), .. }] => Some(text.as_str()),
         [] => None,
         blocks => {
             input.push(message(instructing_role(aim), write_parts(blocks, "input_text", losses)?));
@@ -314,11 +302,11 @@ fn write_parts<'a>(
                 json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})
             }
             Content::Audio { .. } => {
-                losses.lose("input_audio", "the upstream's format, OpenAI Responses, takes sound as base64 only")?;
+                losses.refuse(Part::AudioInput, "the upstream's format, OpenAI Responses, takes sound as base64 only")?;
                 continue;
             }
             Content::Opaque { kind, .. } => {
-                losses.lose(kind, "only upstreams of the caller's own format know it")?;
+                losses.refuse_named(kind.clone(), "only upstreams of the caller's own format know it")?;
                 continue;
             }
             Content::ToolCall { .. } | Content::ToolResult { .. } | Content::Reasoning { .. } => continue,
@@ -331,7 +319,7 @@ fn write_parts<'a>(
 fn write_image(source: &Source, detail: Option<&str>) -> Value {
     let mut part = json!({"type": "input_image", "detail": detail.unwrap_or("auto")});
     let (name, value) = match source {
-        Source::Base64 { mime, data } => ("image_url", format!("data:{mime};base64,{data}")),
+        Source::Base64 { mime, data } => ("image_url", media::data_url(mime, data)),
         Source::Url { url, .. } => ("image_url", url.clone()),
         Source::File { id } => ("file_id", id.clone()),
         Source::Text(text) => ("image_url", text.clone()),
@@ -342,7 +330,7 @@ fn write_image(source: &Source, detail: Option<&str>) -> Value {
 
 fn write_document(source: &Source, name: Option<&str>) -> Value {
     let (field, value) = match source {
-        Source::Base64 { mime, data } => ("file_data", format!("data:{mime};base64,{data}")),
+        Source::Base64 { mime, data } => ("file_data", media::data_url(mime, data)),
         Source::Url { url, .. } => ("file_url", url.clone()),
         Source::File { id } => ("file_id", id.clone()),
         // Plain text is what the model reads of it anyway.
@@ -418,13 +406,7 @@ fn write_text(request: &Request) -> Option<Text<'_>> {
 }
 
 fn write_reasoning(reasoning: &Reasoning) -> Option<WireReasoning> {
-    let by_budget = reasoning.budget_tokens.map(|tokens| match tokens {
-        0 => Effort::None,
-        1..=LOW_TOKENS_MAX => Effort::Low,
-        ..=MEDIUM_TOKENS_MAX => Effort::Medium,
-        _ => Effort::High,
-    });
-    let effort = by_budget.or(reasoning.effort);
+    let effort = reasoning.as_effort();
     let effort = effort.and_then(|effort| EFFORTS.iter().find(|(_, known)| *known == effort)).map(|(word, _)| *word);
     let summary = (reasoning.visible == Some(true)).then_some("auto");
     (effort.is_some() || summary.is_some()).then_some(WireReasoning { effort, summary })

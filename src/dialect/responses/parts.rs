@@ -9,6 +9,7 @@ use crate::dialect::{
     Invalid,
     canonical::{Block, CacheHint, Content, Json, Source, Unmodelled},
     json,
+    openai::media,
 };
 
 /// A text, or parts.
@@ -50,11 +51,11 @@ fn said(part: &mut Fields<'_>, name: &str) -> Result<String, Invalid> {
 fn read_file(part: &mut Fields<'_>) -> Result<Content, Invalid> {
     let name = part.text("filename")?.map(Cow::into_owned);
     let source = match part.text("file_data")? {
-        Some(data) => match data_url(&data) {
-            Some(source) => source,
+        Some(data) => {
             // Bare base64 is a PDF unless its name says otherwise.
-            None => Source::Base64 { mime: mime_of(name.as_deref()).to_owned(), data: standard_base64(&data) },
-        },
+            let (mime, data) = media::parse_data_url(&data).unwrap_or_else(|| (mime_of(name.as_deref()), &data));
+            Source::Base64 { mime: mime.to_owned(), data: media::standard_base64(data).into_owned() }
+        }
         None => source(part, "file_url")?,
     };
     Ok(Content::Document { source, name })
@@ -74,7 +75,7 @@ fn mime_of(name: Option<&str>) -> &'static str {
 
 fn read_audio(part: &mut Fields<'_>) -> Result<Content, Invalid> {
     let mut audio = part.object("input_audio")?.ok_or_else(|| part.invalid("input_audio", "is required"))?;
-    let data = standard_base64(&audio.required_text("data")?);
+    let data = media::standard_base64(&audio.required_text("data")?).into_owned();
     let mime = match &*audio.required_text("format")? {
         "mp3" => "audio/mpeg".to_owned(),
         format => format!("audio/{format}"),
@@ -86,32 +87,8 @@ fn read_audio(part: &mut Fields<'_>) -> Result<Content, Invalid> {
 fn source(part: &mut Fields<'_>, url_name: &str) -> Result<Source, Invalid> {
     let (url, file) = (part.text(url_name)?, part.text("file_id")?);
     match (url.filter(|url| !url.is_empty()), file.filter(|id| !id.is_empty())) {
-        (Some(url), _) => Ok(data_url(&url).unwrap_or_else(|| Source::Url { url: url.into_owned(), mime: None })),
+        (Some(url), _) => Ok(media::source_of_url(&url)),
         (None, Some(id)) => Ok(Source::File { id: id.into_owned() }),
         (None, None) => Err(part.invalid(url_name, "or 'file_id' is required")),
     }
-}
-
-/// `data:image/png;base64,…`
-pub(super) fn data_url(url: &str) -> Option<Source> {
-    let (scheme, rest) = url.split_at_checked(5)?;
-    let (kind, data) = rest.split_once(',').filter(|_| scheme.eq_ignore_ascii_case("data:"))?;
-    let mime = kind.strip_suffix(";base64")?;
-    let mime = mime.split(';').next().filter(|mime| !mime.is_empty()).unwrap_or("text/plain");
-    Some(Source::Base64 { mime: mime.to_owned(), data: standard_base64(data) })
-}
-
-/// The url-safe alphabet and missing padding are accepted, the standard form goes on.
-fn standard_base64(data: &str) -> String {
-    let letters = data.chars().filter(|letter| !letter.is_ascii_whitespace() && *letter != '=');
-    let mut standard: String = letters
-        .map(|letter| match letter {
-            '-' => '+',
-            '_' => '/',
-            other => other,
-        })
-        .collect();
-    let missing = (4 - standard.len() % 4) % 4;
-    standard.extend(std::iter::repeat_n('=', missing));
-    standard
 }

@@ -189,7 +189,8 @@ fn read_tool(mut tool: Fields<'_>, unmodelled: &mut Vec<Unmodelled>) -> Result<O
     let name = tool.required_text("name")?.into_owned();
     let description = tool.text("description")?.map(Cow::into_owned);
     let parameters = if kind == ToolKind::Function { tool.json_object("parameters")? } else { None };
-    let strict = tool.boolean("strict")?;
+    // Not strict is what all other dialects take for granted.
+    let strict = tool.boolean("strict")?.filter(|strict| *strict);
     // Plain text is what custom tools take anyway.
     if tool.peek("format").is_some_and(|format| serde_json::from_str::<Kind<'_>>(format.get()).is_ok_and(|format| format.kind == "text")) {
         tool.take("format");

@@ -1,49 +1,38 @@
 //! The `usage` object: read into disjoint quantities, and written with what the call cost.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::{
-    dialect::{Charge, cost, json},
+    dialect::{Charge, cost, counts::Count, json},
     domain::pricing::Quantities,
 };
 
-/// Counts beyond this are nonsense, and would overflow prices.
-const TOKENS_MAX: u64 = 1_000_000_000_000;
-
 #[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow, default)]
-    input_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input_tokens_details: Option<InputDetails<'a>>,
-    #[serde(borrow, default)]
-    output_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    output_tokens_details: Option<OutputDetails<'a>>,
-    #[serde(borrow, default)]
-    total_tokens: Option<&'a RawValue>,
+struct Wire {
+    #[serde(default)]
+    input_tokens: Option<Count>,
+    #[serde(default)]
+    input_tokens_details: Option<InputDetails>,
+    #[serde(default)]
+    output_tokens: Option<Count>,
+    #[serde(default)]
+    output_tokens_details: Option<OutputDetails>,
+    #[serde(default)]
+    total_tokens: Option<Count>,
 }
 
 #[derive(Deserialize)]
-struct InputDetails<'a> {
-    #[serde(borrow, default)]
-    cached_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    cache_write_tokens: Option<&'a RawValue>,
+struct InputDetails {
+    #[serde(default)]
+    cached_tokens: Option<Count>,
+    #[serde(default)]
+    cache_write_tokens: Option<Count>,
 }
 
 #[derive(Deserialize)]
-struct OutputDetails<'a> {
-    #[serde(borrow, default)]
-    reasoning_tokens: Option<&'a RawValue>,
-}
-
-/// A whole number, also when written `12.0`; `Err` when it is none.
-fn count(raw: Option<&RawValue>) -> Result<Option<u64>, ()> {
-    let Some(text) = raw.map(RawValue::get).filter(|text| *text != "null") else { return Ok(None) };
-    let whole = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|digit| digit == b'0')).map_or(text, |(whole, _)| whole);
-    whole.parse().ok().filter(|count| *count <= TOKENS_MAX).map(Some).ok_or(())
+struct OutputDetails {
+    #[serde(default)]
+    reasoning_tokens: Option<Count>,
 }
 
 /// Quantities of a usage object; `None` when it does not say (then count ourselves). A zero that is written is a zero.
@@ -54,8 +43,9 @@ pub(super) fn read(raw: &str) -> Option<Quantities> {
     if !json::is_object(raw) {
         return None;
     }
-    let wire: Wire<'_> = serde_json::from_str(raw).ok()?;
-    let (input, output, total) = (count(wire.input_tokens).ok()?, count(wire.output_tokens).ok()?, count(wire.total_tokens).ok()?);
+    let wire: Wire = serde_json::from_str(raw).ok()?;
+    let count = |count: Option<Count>| count.map(|count| count.0);
+    let (input, output, total) = (count(wire.input_tokens), count(wire.output_tokens), count(wire.total_tokens));
     let written = output.unwrap_or(0);
     let input = match (input, output, total) {
         (Some(input), _, _) => input,
@@ -63,11 +53,11 @@ pub(super) fn read(raw: &str) -> Option<Quantities> {
         (None, Some(_), None) => 0,
         (None, None, None) => return None,
     };
-    let details = wire.input_tokens_details.map(|details| (details.cached_tokens, details.cache_write_tokens));
+    let details = wire.input_tokens_details.map(|details| (count(details.cached_tokens), count(details.cache_write_tokens)));
     let (cached, cache_write) = details.unwrap_or_default();
-    let cached = count(cached).ok()?.unwrap_or(0).min(input);
-    let cache_write = count(cache_write).ok()?.unwrap_or(0).min(input - cached);
-    let reasoning = count(wire.output_tokens_details.and_then(|details| details.reasoning_tokens)).ok()?.unwrap_or(0);
+    let cached = cached.unwrap_or(0).min(input);
+    let cache_write = cache_write.unwrap_or(0).min(input - cached);
+    let reasoning = wire.output_tokens_details.and_then(|details| count(details.reasoning_tokens)).unwrap_or(0);
     let outside = reasoning > written || total == Some(input + written + reasoning);
     Some(Quantities {
         input_tokens: input - cached - cache_write,

@@ -107,9 +107,8 @@ fn settled(mut request: Request) -> Request {
     if let Some(reasoning) = &mut request.reasoning {
         reasoning.visible = None;
     }
-    // How it was asked for, not what for.
-    request.echo = None;
-    (request.streamed, request.include_usage) = (false, false);
+    // How a body was asked for, not what for; and what answers repeat of it.
+    (request.streamed, request.include_usage, request.echo) = (false, false, None);
     request.turns = turns;
     request
 }

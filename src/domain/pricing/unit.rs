@@ -140,6 +140,29 @@ impl Quantities {
         Unit::OUTPUT.into_iter().fold(0, |sum, unit| sum.saturating_add(self.of(unit)))
     }
 
+    /// Both together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            cached_input_tokens: self.cached_input_tokens.saturating_add(other.cached_input_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
+            cache_write_1h_tokens: self.cache_write_1h_tokens.saturating_add(other.cache_write_1h_tokens),
+            audio_input_tokens: self.audio_input_tokens.saturating_add(other.audio_input_tokens),
+            image_input_tokens: self.image_input_tokens.saturating_add(other.image_input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+            audio_output_tokens: self.audio_output_tokens.saturating_add(other.audio_output_tokens),
+            image_output_tokens: self.image_output_tokens.saturating_add(other.image_output_tokens),
+            images: self.images.saturating_add(other.images),
+            audio_seconds: self.audio_seconds.saturating_add(other.audio_seconds),
+            characters: self.characters.saturating_add(other.characters),
+            video_seconds: self.video_seconds.saturating_add(other.video_seconds),
+            megapixel_frames: self.megapixel_frames.saturating_add(other.megapixel_frames),
+            searches: self.searches.saturating_add(other.searches),
+            requests: self.requests.saturating_add(other.requests),
+        }
+    }
+
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
             Unit::InputToken => self.input_tokens,

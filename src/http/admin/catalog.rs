@@ -198,7 +198,7 @@ fn text_of(raw: &RawValue) -> String {
 /// Reads a price list, compares it with the models that are there, and writes the difference. Prices, limits and capabilities follow the
 /// file; routes, names and switches of known models stay. A model without a price, or without an enabled upstream for its provider, is
 /// kept disabled.
-#[utoipa::path(post, path = "/admin/v1/models/import", tag = "Admin: catalogue", security(("key" = ["admin"])), request_body = ImportBody,
+#[utoipa::path(post, path = "/admin/v1/models/import", tag = "Admin: catalogue", security(("key" = ["admin"])), request_body = Option<ImportBody>,
     responses((status = 200, body = ImportReport), (status = 400, description = "`invalid_request`")))]
 pub async fn import_models(admin: Admin, Json(body): Json<ImportBody, IMPORT_BYTES_MAX>) -> Result<HttpResponse, ApiError> {
     let report = admin.change(|control, actor| async move { catalog::import_models(&control, &actor, body.into()).await }).await?;

@@ -166,7 +166,7 @@ mod tests {
         check::<NewAccount>("", None, "not valid JSON");
         check::<NewAccount>("{", None, "not valid JSON");
         check::<NewAccount>(r#"{"email":"a@b"} trailing"#, None, "not valid JSON");
-        check::<NewAccount>("[]", None, "the body is wrong");
+        check::<NewAccount>("[]", None, "not an array");
         check::<NewAccount>("7", None, "the body is wrong");
         assert!(parse::<NewAccount>(b"{\"email\":\"\xff\"}").is_err());
         let deep = format!("{{\"email\":{}1{}}}", "[".repeat(500), "]".repeat(500));

@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod completions;
 pub mod gemini;
+pub mod media;
 pub mod messages;
 pub mod models;
 mod paid;
@@ -16,6 +17,13 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(completions::chat_completions)
         .service(completions::completions)
         .service(completions::embeddings)
+        .service(media::moderations)
+        .service(media::rerank)
+        .service(media::image_generations)
+        .service(media::image_edits)
+        .service(media::speech)
+        .service(media::transcriptions)
+        .service(media::translations)
         .service(messages::messages)
         .service(messages::count_tokens)
         .service(responses::create)

@@ -38,6 +38,13 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         api::completions::chat_completions,
         api::completions::completions,
         api::completions::embeddings,
+        api::media::moderations,
+        api::media::rerank,
+        api::media::image_generations,
+        api::media::image_edits,
+        api::media::speech,
+        api::media::transcriptions,
+        api::media::translations,
         api::messages::messages,
         api::messages::count_tokens,
         api::responses::create,
@@ -119,7 +126,7 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         super::serve_document,
         super::serve_page,
     ),
-    components(schemas(ErrorAnswer)),
+    components(schemas(ErrorAnswer, AnthropicErrorAnswer, GeminiErrorAnswer)),
     modifiers(&Completed)
 )]
 struct Documented;
@@ -154,6 +161,60 @@ struct ErrorDetail {
     scope: Option<String>,
 }
 
+/// An error as Anthropic's SDKs read it.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what dialect::anthropic::errors writes")]
+struct AnthropicErrorAnswer {
+    #[schema(example = "error")]
+    r#type: String,
+    error: AnthropicErrorDetail,
+    /// The answer's `request-id`.
+    request_id: String,
+}
+
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what dialect::anthropic::errors writes")]
+struct AnthropicErrorDetail {
+    #[schema(example = "invalid_request_error")]
+    r#type: String,
+    /// What went wrong and what to do about it.
+    message: String,
+    /// For programs, for example `insufficient_credits`.
+    code: String,
+    /// The field, parameter or header it is about.
+    #[schema(nullable = false)]
+    param: Option<String>,
+}
+
+/// An error as Google's SDKs read it.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what dialect::gemini::errors writes")]
+struct GeminiErrorAnswer {
+    error: GeminiErrorDetail,
+}
+
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what dialect::gemini::errors writes")]
+struct GeminiErrorDetail {
+    /// The HTTP status.
+    code: u16,
+    /// What went wrong and what to do about it.
+    message: String,
+    #[schema(example = "INVALID_ARGUMENT")]
+    status: String,
+    /// Our own code and the request's id, as `google.rpc.ErrorInfo`.
+    details: Vec<serde_json::Value>,
+}
+
+/// The schema of the errors of a path's dialect. Where several dialects share a path, callers of the others get theirs.
+fn error_schema(path: &str) -> &'static str {
+    match path {
+        _ if path.starts_with("/v1/messages") => "AnthropicErrorAnswer",
+        _ if path.starts_with("/v1beta/") => "GeminiErrorAnswer",
+        _ => "ErrorAnswer",
+    }
+}
+
 /// Adds what is the same everywhere.
 struct Completed;
 
@@ -164,9 +225,9 @@ impl Modify for Completed {
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
-        for item in document.paths.paths.values_mut() {
+        for (path, item) in &mut document.paths.paths {
             for operation in operations(item) {
-                complete(operation);
+                complete(operation, error_schema(path));
             }
         }
     }
@@ -176,8 +237,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 
-/// Routes behind a key can refuse it; all errors have one shape.
-fn complete(operation: &mut Operation) {
+/// Routes behind a key can refuse it; all errors of a dialect have one shape.
+fn complete(operation: &mut Operation, error_schema: &str) {
     let is_admin = operation.tags.iter().flatten().any(|tag| tag.starts_with("Admin"));
     let mut common: Vec<(&str, &str)> = Vec::new();
     if operation.security.is_some() {
@@ -188,7 +249,7 @@ fn complete(operation: &mut Operation) {
         ));
         common.push(("503", "`overloaded` or `draining`, with Retry-After"));
     }
-    if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
+    if operation.request_body.is_some() || operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
         common.push(("400", "`invalid_request`"));
     }
     if operation.request_body.is_some() {
@@ -208,7 +269,7 @@ fn complete(operation: &mut Operation) {
         if let RefOr::T(response) = response
             && response.content.is_empty()
         {
-            let schema = RefOr::Ref(Ref::from_schema_name("ErrorAnswer"));
+            let schema = RefOr::Ref(Ref::from_schema_name(error_schema));
             response.content.insert("application/json".to_owned(), RefOr::T(Content::new(Some(schema))));
         }
     }

@@ -430,8 +430,8 @@ async fn read_request(read: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Option<
     }
     let body = Bytes::copy_from_slice(&buffer[head_end..head_end + length]);
     buffer.drain(..head_end + length);
-    let named = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body["model"].as_str().map(str::to_owned));
-    let model = named.or_else(|| model_in(&path)).unwrap_or_default();
+    let in_json = serde_json::from_slice::<Value>(&body).ok().and_then(|body| body["model"].as_str().map(str::to_owned));
+    let model = in_json.or_else(|| model_in(&path)).or_else(|| model_in_form(&body)).unwrap_or_default();
     let seen = Seen { path, headers, body, closed: Arc::default(), answered: Arc::default() };
     Some((seen, model))
 }
@@ -440,6 +440,13 @@ async fn read_request(read: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Option<
 fn model_in(path: &str) -> Option<String> {
     let (_, call) = path.split_once("/models/")?;
     call.split_once(':').map(|(model, _)| model.to_owned())
+}
+
+/// Multipart bodies name the model in a field.
+fn model_in_form(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let (_, field) = text.split_once("name=\"model\"\r\n\r\n")?;
+    field.split_once("\r\n").map(|(model, _)| model.to_owned())
 }
 
 /// An address on which nothing listens.

@@ -37,56 +37,56 @@ fn common_kind(number: i64) -> Option<Kind> {
     Some(match number {
         1 => ("openai", "https://api.openai.com", "/v1"),
         3 => ("azure", "", ""),
-        6 => ("openai", "https://api.openaimax.com", "/v1"),
-        7 => ("openai", "https://api.ohmygpt.com", "/v1"),
-        8 => ("openai", "", "/v1"),
-        12 => ("openai", "https://api.api2gpt.com", "/v1"),
-        13 => ("openai", "https://api.aigc2d.com", "/v1"),
+        6 => ("openai_compatible", "https://api.openaimax.com", "/v1"),
+        7 => ("openai_compatible", "https://api.ohmygpt.com", "/v1"),
+        8 => ("openai_compatible", "", "/v1"),
+        12 => ("openai_compatible", "https://api.api2gpt.com", "/v1"),
+        13 => ("openai_compatible", "https://api.aigc2d.com", "/v1"),
         14 => ("anthropic", "https://api.anthropic.com", ""),
-        16 => ("openai", "https://open.bigmodel.cn", "/api/paas/v4"),
-        17 => ("openai", "https://dashscope.aliyuncs.com", "/compatible-mode/v1"),
-        20 => ("openai", "https://openrouter.ai/api", "/v1"),
-        22 => ("openai", "https://fastgpt.run/api/openapi", "/v1"),
+        16 => ("openai_compatible", "https://open.bigmodel.cn", "/api/paas/v4"),
+        17 => ("openai_compatible", "https://dashscope.aliyuncs.com", "/compatible-mode/v1"),
+        20 => ("openrouter", "https://openrouter.ai/api", "/v1"),
+        22 => ("openai_compatible", "https://fastgpt.run/api/openapi", "/v1"),
         24 => ("gemini", "https://generativelanguage.googleapis.com", ""),
-        25 => ("openai", "https://api.moonshot.cn", "/v1"),
-        31 => ("openai", "https://api.lingyiwanwu.com", "/v1"),
+        25 => ("openai_compatible", "https://api.moonshot.cn", "/v1"),
+        31 => ("openai_compatible", "https://api.lingyiwanwu.com", "/v1"),
         _ => return None,
     })
 }
 
 fn one_api_kind(number: i64) -> Option<Kind> {
     Some(match number {
-        26 => ("openai", "https://api.baichuan-ai.com", "/v1"),
-        28 => ("openai", "https://api.mistral.ai", "/v1"),
-        29 => ("openai", "https://api.groq.com/openai", "/v1"),
-        30 => ("openai", "http://localhost:11434", "/v1"),
-        32 => ("openai", "https://api.stepfun.com", "/v1"),
+        26 => ("openai_compatible", "https://api.baichuan-ai.com", "/v1"),
+        28 => ("mistral", "https://api.mistral.ai", "/v1"),
+        29 => ("groq", "https://api.groq.com/openai", "/v1"),
+        30 => ("ollama", "http://localhost:11434", "/v1"),
+        32 => ("openai_compatible", "https://api.stepfun.com", "/v1"),
         35 => ("cohere", "https://api.cohere.com", ""),
-        36 => ("openai", "https://api.deepseek.com", "/v1"),
-        39 => ("openai", "https://api.together.xyz", "/v1"),
-        40 => ("openai", "https://ark.cn-beijing.volces.com", "/api/v3"),
-        41 => ("openai", "https://api.novita.ai/v3/openai", ""),
-        44 => ("openai", "https://api.siliconflow.cn", "/v1"),
-        45 => ("openai", "https://api.x.ai", "/v1"),
-        49 => ("openai", "https://dashscope.aliyuncs.com", "/compatible-mode/v1"),
-        50 => ("openai", "", ""),
+        36 => ("deepseek", "https://api.deepseek.com", "/v1"),
+        39 => ("together", "https://api.together.xyz", "/v1"),
+        40 => ("openai_compatible", "https://ark.cn-beijing.volces.com", "/api/v3"),
+        41 => ("openai_compatible", "https://api.novita.ai/v3/openai", ""),
+        44 => ("openai_compatible", "https://api.siliconflow.cn", "/v1"),
+        45 => ("xai", "https://api.x.ai", "/v1"),
+        49 => ("openai_compatible", "https://dashscope.aliyuncs.com", "/compatible-mode/v1"),
+        50 => ("openai_compatible", "", ""),
         _ => return None,
     })
 }
 
 fn new_api_kind(number: i64) -> Option<Kind> {
     Some(match number {
-        4 => ("openai", "http://localhost:11434", "/v1"),
-        26 => ("openai", "https://open.bigmodel.cn", "/api/paas/v4"),
-        27 => ("openai", "https://api.perplexity.ai", ""),
+        4 => ("ollama", "http://localhost:11434", "/v1"),
+        26 => ("openai_compatible", "https://open.bigmodel.cn", "/api/paas/v4"),
+        27 => ("perplexity", "https://api.perplexity.ai", ""),
         34 => ("cohere", "https://api.cohere.com", ""),
-        40 => ("openai", "https://api.siliconflow.cn", "/v1"),
-        42 => ("openai", "https://api.mistral.ai", "/v1"),
-        43 => ("openai", "https://api.deepseek.com", "/v1"),
-        45 => ("openai", "https://ark.cn-beijing.volces.com", "/api/v3"),
-        46 => ("openai", "https://qianfan.baidubce.com", "/v2"),
-        47 => ("openai", "", "/v1"),
-        48 => ("openai", "https://api.x.ai", "/v1"),
+        40 => ("openai_compatible", "https://api.siliconflow.cn", "/v1"),
+        42 => ("mistral", "https://api.mistral.ai", "/v1"),
+        43 => ("deepseek", "https://api.deepseek.com", "/v1"),
+        45 => ("openai_compatible", "https://ark.cn-beijing.volces.com", "/api/v3"),
+        46 => ("openai_compatible", "https://qianfan.baidubce.com", "/v2"),
+        47 => ("openai_compatible", "", "/v1"),
+        48 => ("xai", "https://api.x.ai", "/v1"),
         _ => return None,
     })
 }
@@ -264,16 +264,18 @@ mod tests {
 
     #[test]
     fn channels_lead_where_they_led() {
-        for (family, kind, base_url, expected) in [
-            (Family::OneApi, 1, "", "https://api.openai.com/v1"),
-            (Family::OneApi, 1, "http://localhost:9000/", "http://localhost:9000/v1"),
-            (Family::NewApi, 1, "http://localhost:9000/v1", "http://localhost:9000/v1"),
-            (Family::NewApi, 8, "http://h/v1/chat/completions", "http://h/v1"),
-            (Family::OneApi, 50, "http://h/openai", "http://h/openai"),
-            (Family::OneApi, 40, "", "https://ark.cn-beijing.volces.com/api/v3"),
-            (Family::NewApi, 40, "", "https://api.siliconflow.cn/v1"),
+        use ProviderKind::{Deepseek, Openai, OpenaiCompatible};
+        for (family, kind, base_url, provider, expected) in [
+            (Family::OneApi, 1, "", Openai, "https://api.openai.com/v1"),
+            (Family::OneApi, 1, "http://localhost:9000/", Openai, "http://localhost:9000/v1"),
+            (Family::NewApi, 1, "http://localhost:9000/v1", Openai, "http://localhost:9000/v1"),
+            (Family::NewApi, 8, "http://h/v1/chat/completions", OpenaiCompatible, "http://h/v1"),
+            (Family::NewApi, 43, "", Deepseek, "https://api.deepseek.com/v1"),
+            (Family::OneApi, 50, "http://h/openai", OpenaiCompatible, "http://h/openai"),
+            (Family::OneApi, 40, "", OpenaiCompatible, "https://ark.cn-beijing.volces.com/api/v3"),
+            (Family::NewApi, 40, "", OpenaiCompatible, "https://api.siliconflow.cn/v1"),
         ] {
-            assert_eq!(place_of(&channel(kind, base_url), family), Ok((ProviderKind::Openai, expected.to_owned())), "{family:?} {kind}");
+            assert_eq!(place_of(&channel(kind, base_url), family), Ok((provider, expected.to_owned())), "{family:?} {kind}");
         }
         assert!(place_of(&channel(8, ""), Family::OneApi).is_err());
         assert!(place_of(&channel(2, ""), Family::OneApi).unwrap_err().contains("type 2"));

@@ -144,7 +144,7 @@ fn every_member_is_written() {
             concat!(
                 r#"{{"id":"msg_0197","type":"message","role":"assistant","model":"test/claude","content":["#,
                 r#"{{"type":"thinking","thinking":"hm","signature":""}},{{"type":"redacted_thinking","data":"ZA=="}},"#,
-                r#"{{"type":"text","citations":null,"text":"a \"b\""}},"#,
+                r#"{{"type":"text","citations":[],"text":"a \"b\""}},"#,
                 r#"{{"type":"tool_use","id":"{odd}","name":"look","caller":{{"type":"direct"}},"input":{{"at": 1.0}}}},"#,
                 r#"{{"type":"tool_use","id":"toolu_0197_4","name":"look","caller":{{"type":"direct"}},"input":{{}}}}],"#,
                 r#""stop_reason":"tool_use","stop_sequence":null,"stop_details":null,"container":null,"usage":{usage}}}"#

@@ -174,8 +174,7 @@ impl Meter for StreamMeter {
             }
         };
         let mut out = Vec::with_capacity(last.len() + 16);
-        self.frame.push(&mut out, |out| push_line(out, &last));
-        self.frame.end(&mut out);
+        self.frame.end(&mut out, |out| push_line(out, &last));
         Bytes::from(out)
     }
 

@@ -11,8 +11,8 @@ pub(super) use writer::Writer;
 use super::errors;
 use crate::dialect::{ErrorBody, Framing};
 
-/// Puts JSON objects into the frame that the caller reads.
-#[derive(Debug)]
+/// Puts JSON objects into the frame that the caller reads. Ends are written to a copy: of several that are made one is sent.
+#[derive(Debug, Clone, Copy)]
 struct Frame {
     framing: Framing,
     begun: bool,
@@ -39,16 +39,17 @@ impl Frame {
         self.begun = true;
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) {
+    /// Appends the last object and the end.
+    fn end(mut self, out: &mut Vec<u8>, object: impl FnOnce(&mut Vec<u8>)) {
+        self.push(out, object);
         if self.framing == Framing::JsonArray {
-            out.extend_from_slice(if self.begun { b"]" } else { b"[]" });
+            out.push(b']');
         }
     }
 
     /// An object with nothing but an `error`, which clients tell from an answer.
-    fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {
-        self.push(out, |out| errors::write(error, out));
-        self.end(out);
+    fn fail(self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {
+        self.end(out, |out| errors::write(error, out));
     }
 }
 

@@ -249,6 +249,26 @@ fn a_forwarded_stream_can_be_an_array() {
 }
 
 #[test]
+fn of_several_ends_each_fits_what_was_sent() {
+    let only = sse(&[candidate(0, json!([{"text": "hi"}]), Some("STOP"))]);
+    let (sent, mut meter) = metered(&only, Framing::JsonArray);
+    let mut writer = Writer::new(&writing(Framing::JsonArray, false));
+    let mut written = Vec::new();
+    writer.finish(&charge(), &mut written);
+    assert_eq!(serde_json::from_slice::<Vec<Value>>(&written).unwrap().len(), 1);
+    for _ in 0..2 {
+        assert_eq!(sent, "");
+        let end = meter.final_events(&charge());
+        assert_eq!(serde_json::from_slice::<Vec<Value>>(&end).unwrap().len(), 1);
+        let failure = meter.failure(&error());
+        assert!(serde_json::from_slice::<Vec<Value>>(&failure).unwrap()[0]["error"].is_object());
+        let mut failure = Vec::new();
+        writer.fail(&error(), &mut failure);
+        assert!(serde_json::from_slice::<Vec<Value>>(&failure).unwrap()[0]["error"].is_object());
+    }
+}
+
+#[test]
 fn usage_that_came_earlier_is_told_at_the_end() {
     let first = json!({"candidates": [{"content": {"parts": [{"text": "hi"}]}}], "usageMetadata": {"promptTokenCount": 7}});
     let (_, mut meter) = metered(&sse(&[first, candidate(0, json!([]), Some("STOP"))]), Framing::Events);

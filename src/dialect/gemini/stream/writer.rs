@@ -141,7 +141,7 @@ impl StreamWriter for Writer {
             self.finishes.push((0, Finish::Stop));
         }
         let (tail, finishes) = (&self.tail, &self.finishes);
-        self.frame.push(out, |out| {
+        self.frame.end(out, |out| {
             out.extend_from_slice(b"{\"candidates\":[");
             for (at, (choice, finish)) in finishes.iter().enumerate() {
                 out.extend_from_slice(if at > 0 { b"," } else { b"" });
@@ -155,7 +155,6 @@ impl StreamWriter for Writer {
             out.extend_from_slice(usage::with_cost(None, charge).as_bytes());
             out.extend_from_slice(tail);
         });
-        self.frame.end(out);
     }
 
     fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {

@@ -126,7 +126,6 @@ pub fn write(answer: &Answer, id: &str, writing: &Writing, charge: &Charge) -> B
     drop(choices);
     body.key("usage").extend_from_slice(usage::written(charge).as_bytes());
     body.maybe("service_tier", answer.service_tier.as_deref());
-    body.put("system_fingerprint", &None::<()>);
     drop(body);
     Bytes::from(out)
 }

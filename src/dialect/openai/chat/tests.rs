@@ -76,7 +76,6 @@ fn every_member_of_an_answer_is_written() {
                     "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
                 "cost": 0.000012, "cost_micros": 12,
             },
-            "system_fingerprint": null,
         })
     );
 }

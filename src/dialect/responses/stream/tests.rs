@@ -164,6 +164,23 @@ fn the_signature_of_a_call_travels_in_an_item_of_its_own() {
 }
 
 #[test]
+fn what_the_end_repeats_is_known_and_given_for_keeping() {
+    let mut writer = Responses.stream_writer(&writing(None));
+    let mut out = Vec::new();
+    assert_eq!((writer.held_bytes(), writer.kept()), (0, None));
+    let said = "x".repeat(1_000);
+    let blocks = vec![block(0, BlockStart::Text, &[&said], None), block(1, tool_start("c", "f"), &[&said], None)];
+    for (number, event) in whole(blocks, Finish::ToolCalls).iter().enumerate() {
+        writer.write(event, &mut out);
+        assert!(number < 2 || writer.held_bytes() >= 1_000, "{number}");
+    }
+    assert!(writer.held_bytes() >= 2_000);
+    writer.finish(&charge(), &mut out);
+    let kept: Value = serde_json::from_slice(&writer.kept().expect("kept")).expect("JSON");
+    assert_eq!(kept, json_of(events_of(&out, &[]).last().expect("an event"))["response"]);
+}
+
+#[test]
 fn a_call_without_arguments_has_an_empty_object() {
     let written = events_of(&write(&whole(vec![block(0, tool_start("c", "f"), &[], None)], Finish::ToolCalls), &writing(None)), &[]);
     let output = json_of(written.last().expect("an event"))["response"]["output"].clone();

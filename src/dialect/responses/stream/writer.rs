@@ -331,6 +331,16 @@ impl StreamWriter for Writer {
         self.whole = Some(Bytes::from(response));
     }
 
+    fn held_bytes(&self) -> usize {
+        let open = match &self.open {
+            Open::Nothing => 0,
+            Open::Message { parts, part, .. } => parts.len() + part.as_ref().map_or(0, |part| part.text.len()),
+            Open::Reasoning { text, .. } => text.len(),
+            Open::Call { arguments, .. } => arguments.len(),
+        };
+        self.items.len() + self.logprobs.len() + open
+    }
+
     fn kept(&self) -> Option<Bytes> {
         self.whole.clone()
     }

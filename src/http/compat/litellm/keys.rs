@@ -29,7 +29,7 @@ const DELETED_MAX: usize = 1_000;
 /// Needs scope `admin`, or `account` for the own account. Fields: `key_alias`, `key`, `user_id`, `models`, `max_budget`, `budget_duration`,
 /// `rpm_limit`, `tpm_limit`, `max_parallel_requests`, `duration`, `metadata`, `key_type`, `blocked`.
 #[utoipa::path(post, path = "/key/generate", tag = "Compatibility", security(("key" = [])),
-    request_body(content = serde_json::Value, content_type = "application/json", description = "LiteLLM's fields; docs/compatibility.md says which"),
+    request_body(content = Option<serde_json::Value>, content_type = "application/json", description = "LiteLLM's fields; docs/compatibility.md says which"),
     responses((status = 200, description = "The key; its text is in this answer only"), (status = 400, description = "`invalid_request`, naming the field"),
         (status = 404, description = "No such user"), (status = 409, description = "The alias or the key is taken")))]
 pub async fn generate_key(manager: Manager, Json(mut fields): Json<Fields>) -> Result<HttpResponse, ApiError> {
@@ -225,7 +225,7 @@ async fn switch(manager: Manager, mut fields: Fields, blocked: bool) -> Result<H
 /// spent of a budget does not count for the new one.
 #[utoipa::path(post, path = "/key/{key}/regenerate", tag = "Compatibility", security(("key" = [])),
     params(("key" = String, Path, description = "The text or the id of the key")),
-    request_body(content = serde_json::Value, content_type = "application/json", description = "Optional: `grace_period` and fields of `/key/update`"),
+    request_body(content = Option<serde_json::Value>, content_type = "application/json", description = "Optional: `grace_period` and fields of `/key/update`"),
     responses((status = 200, description = "The new key; its text is in this answer only"), (status = 404, description = "No such key in reach"),
         (status = 409, description = "The key is revoked, expired or blocked")))]
 pub async fn regenerate_key(manager: Manager, name: web::Path<String>, Json(mut fields): Json<Fields>) -> Result<HttpResponse, ApiError> {
