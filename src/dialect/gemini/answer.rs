@@ -187,9 +187,15 @@ pub(super) struct Peeked {
     /// The value of `usageMetadata`, `null` included.
     usage_at: Option<Range<usize>>,
     object_end: usize,
+    /// Usage that is made for it knows the input only.
+    embeds: bool,
 }
 
 impl Peeked {
+    pub fn of_embeddings(self) -> Self {
+        Self { embeds: true, ..self }
+    }
+
     pub fn parse(body: &Bytes) -> Result<Self, Garbage> {
         let response = Response::parse(body).map_err(Garbage)?;
         if response.candidates().is_empty() && !response.is_blocked() {
@@ -207,6 +213,7 @@ impl Peeked {
             usage,
             usage_at: usage_metadata.map(|raw| json::span_in(body, raw.get())),
             object_end: body.iter().rposition(|byte| *byte == b'}').unwrap_or(0),
+            embeds: false,
             body: body.clone(),
         }
     }
@@ -241,7 +248,10 @@ impl Whole for Peeked {
 
     fn finish(&self, charge: &Charge) -> (Bytes, Cow<'static, str>) {
         let reported = self.usage_at.as_ref().and_then(|at| std::str::from_utf8(self.body.get(at.clone())?).ok());
-        let usage = usage::with_cost(reported, charge);
+        let usage = match reported {
+            None if self.embeds => usage::of_embeddings(charge),
+            _ => usage::with_cost(reported, charge),
+        };
         (set_usage(&self.body, self.usage_at.as_ref(), self.object_end, usage), Cow::Borrowed("application/json"))
     }
 }

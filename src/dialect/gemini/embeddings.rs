@@ -190,7 +190,7 @@ pub fn write_answer(vectors: &[&str], endpoint: Endpoint, charge: &Charge) -> By
 pub fn peek(body: &Bytes) -> Result<Box<dyn Whole>, Garbage> {
     let answer = parse(body)?;
     let (usage, at) = (answer.usage_metadata.and_then(|raw| usage::read(raw.get())), answer.usage_metadata);
-    Ok(Box::new(Peeked::new(body, None, usage, at)))
+    Ok(Box::new(Peeked::new(body, None, usage, at).of_embeddings()))
 }
 
 #[cfg(test)]
@@ -284,8 +284,7 @@ mod tests {
         let expected = std::str::from_utf8(body).unwrap().replace("7}", r#"7,"cost":0.000012,"costMicros":12}"#);
         assert_eq!(peeked.finish(&charge()).0, expected);
         let peeked = peek(&Bytes::from_static(br#"{"embedding":{"values":[1]}}"#)).unwrap();
-        let made = r#""usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":0,"totalTokenCount":3,"cost":0.000012,"costMicros":12}"#;
-        assert_eq!(peeked.finish(&charge()).0, format!(r#"{{"embedding":{{"values":[1]}},{made}}}"#));
+        assert_eq!(peeked.finish(&charge()).0, format!(r#"{{"embedding":{{"values":[1]}},{usage}}}"#));
 
         for body in ["{}", "[]", r#"{"error":{"message":"x"}}"#, r#"{"embeddings":[{}]}"#, r#"{"embeddings":[{"values":"x"}]}"#] {
             assert!(read_answer(body.as_bytes()).is_err(), "{body}");
