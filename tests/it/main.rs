@@ -39,3 +39,4 @@ mod providers;
 mod responses;
 mod routing;
 mod support;
+mod translation;
