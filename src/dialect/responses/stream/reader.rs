@@ -133,6 +133,7 @@ impl StreamReader for Reader {
         let wire =
             std::str::from_utf8(&event.data).ok().filter(|text| json::is_object(text)).and_then(|text| serde_json::from_str(text).ok());
         let Some(wire): Option<Wire<'_>> = wire else {
+            self.ended = true;
             events.push(StreamEvent::Error { message: "the upstream sent an event that is not the JSON it should be".to_owned() });
             return;
         };

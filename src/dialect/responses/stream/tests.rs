@@ -320,6 +320,12 @@ fn what_was_never_streamed_is_given_out_at_the_end() {
 }
 
 #[test]
+fn nothing_follows_an_error() {
+    let events = read(b"data: a\n\n: still here\n\ndata: {}\n\n", &[]);
+    assert!(matches!(events.as_slice(), [StreamEvent::Error { .. }]), "{events:?}");
+}
+
+#[test]
 fn without_a_terminal_event_there_is_no_end() {
     let bytes = stream(&[json!({"type": "response.output_text.delta", "output_index": 0, "delta": "Hel"})]);
     for end in ["", "data: [DONE]\n\n"] {
