@@ -74,7 +74,7 @@ async fn events(mut stream: Stream) -> Vec<Value> {
 #[tokio::test]
 async fn a_gemini_caller_is_answered_by_an_openai_upstream() {
     let world = scene().await;
-    for path in ["/v1beta/models/test/chat", "/v1beta/models/test%2Fchat", "/v1/models/test/chat"] {
+    for path in ["/v1beta/models/test/chat", "/v1beta/models/test%2Fchat", "/v1/models/test/chat", "/v1beta/test/chat"] {
         let answer = world.caller.post(&format!("{path}:generateContent"), &greeting()).await;
         let body = answer.expect(200);
         assert_eq!(text_of(&body), "Hello there");
@@ -87,7 +87,7 @@ async fn a_gemini_caller_is_answered_by_an_openai_upstream() {
     }
     let sent = world.upstream.last(UPSTREAM_MODEL).json();
     assert_eq!(sent["messages"], json!([{"role": "user", "content": "Hi"}]));
-    assert_eq!(world.spent().await, 3 * price(10, 5));
+    assert_eq!(world.spent().await, 4 * price(10, 5));
     world.finish().await;
 }
 

@@ -54,6 +54,16 @@ pub async fn call_tuned_model(
     answer(&format!("tunedModels/{}", path.1), request, payload, parts).await
 }
 
+/// The same without `models/`: some clients take an id with a slash for a whole path.
+pub async fn call_named(
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    parts: Parts,
+) -> Result<HttpResponse, ApiError> {
+    answer(&path, request, payload, parts).await
+}
+
 async fn answer(call: &str, request: HttpRequest, payload: web::Payload, parts: Parts) -> Result<HttpResponse, ApiError> {
     match head(call, request.query_string()) {
         Some(head) if head.counts_only => count(head, &request, payload, parts).await,

@@ -34,6 +34,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(responses::delete_response)
         .service(gemini::call_model)
         .service(gemini::call_tuned_model)
+        .route("/v1beta/{call:.+:[A-Za-z]+}", web::post().to(gemini::call_named))
         .service(models::list)
         .service(models::get)
         .service(models::list_gemini)
