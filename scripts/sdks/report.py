@@ -38,15 +38,16 @@ def row(client: dict, version: str, upstreams: list[dict], cells: dict) -> None:
 
 def details(cells: dict) -> int:
     """Every skip with its reason and every failure with its problems; returns the number of failures."""
-    reasons = collections.defaultdict(list)
-    for (client, upstream), cell in cells.items():
-        for scenario, reason in cell.skipped.items():
-            reasons[reason].append(f"{client} × {upstream}: {scenario}")
-    if reasons:
-        print("\nskipped")
-    for reason, places in sorted(reasons.items()):
-        shown = places if len(places) <= 3 else [*places[:2], f"and {len(places) - 2} more"]
-        print(f"  {reason}\n      {'; '.join(shown)}")
+    for kind in ("skipped", "waived"):
+        reasons = collections.defaultdict(list)
+        for (client, upstream), cell in cells.items():
+            for scenario, reason in vars(cell)[kind].items():
+                reasons[reason].append(f"{client} × {upstream}: {scenario}")
+        if reasons:
+            print(f"\n{kind}")
+        for reason, places in sorted(reasons.items()):
+            shown = places if len(places) <= 3 else [*places[:2], f"and {len(places) - 2} more"]
+            print(f"  {reason}\n      {'; '.join(shown)}")
     # What fails alike is told of once.
     failures = collections.defaultdict(list)
     for (client, upstream), cell in cells.items():
