@@ -127,8 +127,8 @@ impl StreamReader for Reader {
             return;
         }
         if event.data.is_empty() {
-            events.push(StreamEvent::Ping);
-            return;
+            // The start comes first.
+            return events.extend(self.started.then_some(StreamEvent::Ping));
         }
         let wire =
             std::str::from_utf8(&event.data).ok().filter(|text| json::is_object(text)).and_then(|text| serde_json::from_str(text).ok());
