@@ -16,6 +16,14 @@ pub struct Model {
     pub limits: String,
     pub plan_id: Option<String>,
     pub is_operator: bool,
+    /// Tag of the language that mails are written in.
+    pub locale: String,
+    /// Id of the profile image among the blobs.
+    pub image_blob: Option<String>,
+    /// Since when the account is kept but not processed.
+    pub restricted_at: Option<i64>,
+    /// Since when its owner objects to analytics.
+    pub objected_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
 }

@@ -1,7 +1,7 @@
 //! What must be there before the first call: built-in models, what settings ask for, and on the very first start an admin, a demo key
 //! and words on how to use them.
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use super::StartError;
 use crate::{
@@ -38,7 +38,7 @@ impl fmt::Display for Welcome {
 }
 
 /// Makes everything that has to be there. Answers with what to print on the first start.
-pub async fn prepare(control: &Control, settings: &Settings, address: SocketAddr) -> Result<Option<Welcome>, StartError> {
+pub async fn prepare(control: &Control, settings: &Settings) -> Result<Option<Welcome>, StartError> {
     control::bootstrap::ensure_builtin(control).await?;
     ensure_providers(control, settings).await?;
     control.catalog.reload().await.map_err(|error| StartError::Internal(error.to_string()))?;
@@ -46,9 +46,7 @@ pub async fn prepare(control: &Control, settings: &Settings, address: SocketAddr
     let welcome = match control::bootstrap::first_start(control, demo_credits).await? {
         Some(created) => {
             let sign_in_token = sign_in::create_link(control, &created.key.account_id).await?;
-            let scheme = if settings.server.tls_cert.is_some() { "https" } else { "http" };
-            let base_url = settings.server.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
-            Some(Welcome { base_url: base_url.trim_end_matches('/').to_owned(), sign_in_token, key: created.text, demo_credits })
+            Some(Welcome { base_url: settings.public_url(), sign_in_token, key: created.text, demo_credits })
         }
         None => None,
     };

@@ -56,11 +56,12 @@ pub struct Application {
 
 impl Application {
     /// Opens the database, takes over from a former run, starts the actors and binds the routes. Call it inside an actix system.
-    pub async fn build(settings: Settings, listener: TcpListener, clock: Clock) -> Result<Self, StartError> {
+    pub async fn build(mut settings: Settings, listener: TcpListener, clock: Clock) -> Result<Self, StartError> {
         let lock = crate::config::secrets::lock_data_dir(&settings.server.data_dir)?;
-        let address = listener.local_addr()?;
+        // The port may have been left to the system.
+        settings.server.listen = listener.local_addr()?;
         let node = Rc::new(Node::build(&settings, clock, Role::Serve).await?);
-        let welcome = bootstrap::prepare(&node.control()?, &settings, address).await?;
+        let welcome = bootstrap::prepare(&node.control()?, &settings).await?;
         let server = server::bind(&settings, listener, &node)?;
         let stopper = Stopper::new(&node, &settings, server.handle());
         Ok(Self { node, server, stopper, welcome, _data_dir_lock: lock })

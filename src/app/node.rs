@@ -14,7 +14,7 @@ use crate::{
     app::StartError,
     clock::Clock,
     config::{Durability, Settings, secrets},
-    control::{Control, NodeFacts},
+    control::{Control, NodeFacts, Site},
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     pipeline::{self, CachePolicy, Drain, Pipeline},
     store::{self, Db, StoreError, seal::Sealer},
@@ -69,6 +69,7 @@ pub struct Shared {
     pub accounts_max_per_shard: usize,
     pub root: Arc<Vitals>,
     pub facts: NodeFacts,
+    pub site: Site,
 }
 
 impl Node {
@@ -143,6 +144,7 @@ impl Node {
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
+            site: Site { public_url: settings.public_url().into() },
             db,
             clock,
             metrics,
@@ -199,6 +201,7 @@ impl Shared {
             sealer: self.sealer.clone(),
             hasher: self.hasher.clone(),
             node: self.facts,
+            site: self.site.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         account::AccountStatus,
         api_key::{LOCATOR_LENGTH, base62},
+        mail::Locale,
         quota::Limits,
     },
     store::{self, StoreError},
@@ -97,6 +98,7 @@ pub(super) async fn insert(
         limits: new.limits.unwrap_or_default(),
         plan_id: new.plan_id,
         is_operator,
+        locale: Locale::default().as_str().to_owned(),
         created_at: now,
     };
     let mut tries = LOCATOR_TRIES;
@@ -141,12 +143,12 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: AccountPat
         "name_changed": patch.name.is_some(),
     });
     let change = store::accounts::AccountPatch {
-        email: None,
         name: patch.name,
         status: patch.status,
         verified_at,
         limits: patch.limits.map(Option::unwrap_or_default),
         plan_id: patch.plan_id,
+        ..store::accounts::AccountPatch::default()
     };
     let account = store::accounts::update(&control.db, id, change, now).await?;
     control.accounts.changed(&account.locator).await;

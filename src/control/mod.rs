@@ -16,7 +16,9 @@ pub mod foreign;
 pub mod import;
 pub mod input;
 pub mod keys;
+pub mod mail;
 pub mod node;
+pub mod owner;
 pub mod page;
 pub mod provider_keys;
 pub mod responses;
@@ -54,6 +56,38 @@ pub struct Control {
     /// For testing upstreams; calls use that of their own thread.
     pub connector: Connector,
     pub node: NodeFacts,
+    pub site: Site,
+}
+
+/// Where browsers and mails find this gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Base of all links, without a slash at its end; never taken from a request.
+    pub public_url: std::sync::Arc<str>,
+}
+
+impl Site {
+    /// A link to one of our pages; `path` begins with a slash.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url)
+    }
+
+    /// Whether `origin`, as browsers send it, is this gateway. At home `localhost` is as good as its address.
+    pub fn is_own_origin(&self, origin: &str) -> bool {
+        let origin_of = |url: &str| {
+            let (scheme, rest) = url.split_once("://")?;
+            let host = rest.split('/').next()?.to_ascii_lowercase();
+            let host = host.strip_prefix("localhost:").map_or(host.clone(), |port| format!("127.0.0.1:{port}"));
+            let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+            Some((scheme.to_ascii_lowercase(), host.strip_suffix(default_port).map_or(host.clone(), str::to_owned)))
+        };
+        origin_of(origin).is_some_and(|origin| Some(origin) == origin_of(&self.public_url))
+    }
+
+    /// Whether cookies may be marked as secure.
+    pub fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
 }
 
 /// What does not change while the process lives.
@@ -75,10 +109,10 @@ impl Control {
     }
 }
 
-/// Who does something: the key of an admin, or the gateway itself.
+/// Who does something: the key of an admin, an owner, or the gateway itself.
 #[derive(Debug, Clone)]
 pub struct Actor {
-    /// `key_…`, or `system`.
+    /// `key_…`, `acc_…`, or `system`.
     pub id: String,
 }
 
@@ -129,6 +163,23 @@ impl From<LedgerFailure> for ControlError {
             LedgerFailure::Refused(refused) => Self::Invalid { message: refused.to_string(), param: None },
             LedgerFailure::Fenced => Self::Unavailable("this node's lease has expired".to_owned()),
             LedgerFailure::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Site;
+
+    #[test]
+    fn own_origins() {
+        let check = |public_url: &str, origin: &str| Site { public_url: public_url.into() }.is_own_origin(origin);
+        assert!(check("https://pix.example/base", "https://pix.example") && check("https://pix.example", "https://PIX.example:443"));
+        assert!(check("http://127.0.0.1:8080", "http://localhost:8080") && check("http://127.0.0.1:8080", "http://127.0.0.1:8080"));
+        for other in
+            ["http://pix.example", "https://pix.example.evil", "https://evil/https://pix.example", "null", "", "https://pix.example:8443"]
+        {
+            assert!(!check("https://pix.example", other), "{other}");
         }
     }
 }

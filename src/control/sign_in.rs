@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     clock::fill_random,
-    domain::{SECOND, Timestamp, api_key},
+    domain::{
+        SECOND, Timestamp,
+        api_key::{self, Digest},
+    },
     store::{
         self,
         sessions::{Purpose, Session},
@@ -37,11 +40,9 @@ pub async fn open_session(control: &Control, link_token: &str) -> Result<Option<
     Ok(Some((link.account_id, token)))
 }
 
-/// The account of a session that is still valid.
-pub async fn session_account(control: &Control, token: &str) -> Result<Option<String>, ControlError> {
-    let digest = control.hasher.digest(token);
-    let session = store::sessions::find(&control.db, &digest, control.clock.now()).await?;
-    Ok(session.map(|session| session.account_id))
+/// How tokens of sessions and links are kept.
+pub(super) fn digest(control: &Control, token: &str) -> Digest {
+    control.hasher.digest(token)
 }
 
 async fn issue(control: &Control, account_id: &str, purpose: Purpose, life: Timestamp) -> Result<String, ControlError> {
@@ -55,6 +56,9 @@ async fn issue(control: &Control, account_id: &str, purpose: Purpose, life: Time
         expires_at: now + life,
         used_at: None,
         created_at: now,
+        ip: None,
+        user_agent: None,
+        last_used_at: None,
     };
     store::sessions::insert(&control.db, &session).await?;
     Ok(token)

@@ -24,6 +24,16 @@ pub struct Account {
     pub verified_at: Option<Timestamp>,
     pub limits: Limits,
     pub plan_id: Option<String>,
+    /// The account that admin keys belong to.
+    pub is_operator: bool,
+    /// Language of its mails, for example `en` or `zh`.
+    pub locale: String,
+    /// The profile image among the blobs.
+    pub image_blob: Option<String>,
+    /// Since when it is kept but not processed, as its owner asked.
+    pub restricted_at: Option<Timestamp>,
+    /// Since when its owner objects to analytics.
+    pub objected_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

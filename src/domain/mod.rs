@@ -13,6 +13,8 @@ pub mod decimal;
 pub mod id;
 pub mod key_hash;
 pub mod ledger;
+pub mod mail;
+pub mod member;
 pub mod pricing;
 pub mod provider;
 pub mod purse;

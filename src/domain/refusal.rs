@@ -57,6 +57,11 @@ pub enum Refusal {
     EmailUnverified,
     #[error("this account is {0}; ask the operator of this gateway")]
     AccountNotActive(&'static str),
+    #[error("the role '{role}' may not {wish} here; ask an owner or admin of this account")]
+    RoleMissing { role: &'static str, wish: &'static str },
+    /// A request with a session cookie that may come from a page that is not ours.
+    #[error("{0}")]
+    NotOurPage(&'static str),
     #[error("this key lacks the scope '{0}'; create a key that has it")]
     ScopeMissing(&'static str),
     #[error("this key may not use the model '{0}'; ask the owner of the key to allow it")]

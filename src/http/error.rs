@@ -157,6 +157,8 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidKey(_) => Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", text),
             Refusal::EmailUnverified => Self::new(StatusCode::FORBIDDEN, "email_unverified", text),
             Refusal::AccountNotActive(_) => Self::new(StatusCode::FORBIDDEN, "account_suspended", text),
+            Refusal::RoleMissing { .. } => Self::new(StatusCode::FORBIDDEN, "role_missing", text),
+            Refusal::NotOurPage(_) => Self::new(StatusCode::FORBIDDEN, "csrf_failed", text),
             Refusal::ScopeMissing(_) => Self::new(StatusCode::FORBIDDEN, "scope_missing", text),
             Refusal::ModelNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "model_not_allowed", text),
             Refusal::IpNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "ip_not_allowed", text),

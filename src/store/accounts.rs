@@ -31,6 +31,7 @@ pub struct NewAccount {
     pub plan_id: Option<String>,
     /// The account that admin keys belong to.
     pub is_operator: bool,
+    pub locale: String,
     pub created_at: Timestamp,
 }
 
@@ -43,6 +44,10 @@ pub struct AccountPatch {
     pub verified_at: Option<Option<Timestamp>>,
     pub limits: Option<Limits>,
     pub plan_id: Option<Option<String>>,
+    pub locale: Option<String>,
+    pub image_blob: Option<Option<String>>,
+    pub restricted_at: Option<Option<Timestamp>>,
+    pub objected_at: Option<Option<Timestamp>>,
 }
 
 /// Creates an account with an empty wallet. [`StoreError::Conflict`] when the e-mail address or the locator is taken.
@@ -58,6 +63,10 @@ pub async fn create(db: &Db, new: NewAccount) -> Result<Account, StoreError> {
         limits: sql::to_json(&new.limits)?,
         plan_id: new.plan_id,
         is_operator: new.is_operator,
+        locale: new.locale,
+        image_blob: None,
+        restricted_at: None,
+        objected_at: None,
         created_at: new.created_at,
         updated_at: new.created_at,
     };
@@ -130,6 +139,18 @@ pub async fn update(db: &Db, id: &str, patch: AccountPatch, now: Timestamp) -> R
     if let Some(plan_id) = patch.plan_id {
         change.plan_id = Set(plan_id);
     }
+    if let Some(locale) = patch.locale {
+        change.locale = Set(locale);
+    }
+    if let Some(image_blob) = patch.image_blob {
+        change.image_blob = Set(image_blob);
+    }
+    if let Some(restricted_at) = patch.restricted_at {
+        change.restricted_at = Set(restricted_at);
+    }
+    if let Some(objected_at) = patch.objected_at {
+        change.objected_at = Set(objected_at);
+    }
     db.within(async {
         let transaction = db.begin().await?;
         let changed = Entity::update_many()
@@ -168,6 +189,11 @@ fn from_model(model: Model) -> Result<Account, StoreError> {
         name: model.name,
         verified_at: model.verified_at,
         plan_id: model.plan_id,
+        is_operator: model.is_operator,
+        locale: model.locale,
+        image_blob: model.image_blob,
+        restricted_at: model.restricted_at,
+        objected_at: model.objected_at,
         created_at: model.created_at,
         updated_at: model.updated_at,
     })

@@ -32,6 +32,10 @@ pub struct Session {
     /// When a link was used.
     pub used_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+    /// Of a session: the last request, give or take a minute.
+    pub last_used_at: Option<Timestamp>,
 }
 
 pub async fn insert(db: &Db, session: &Session) -> Result<(), StoreError> {
@@ -43,6 +47,9 @@ pub async fn insert(db: &Db, session: &Session) -> Result<(), StoreError> {
         expires_at: session.expires_at,
         used_at: session.used_at,
         created_at: session.created_at,
+        ip: session.ip.clone(),
+        user_agent: session.user_agent.clone(),
+        last_used_at: session.last_used_at,
     };
     db.within(async {
         model.into_active_model().insert(db.write()).await?;
@@ -75,6 +82,16 @@ pub async fn find(db: &Db, digest: &Digest, now: Timestamp) -> Result<Option<Ses
     db.within(async { query.one(db.read()).await?.map(from_model).transpose() }).await
 }
 
+/// Notes that a session was used.
+pub async fn touch(db: &Db, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let text = "UPDATE sessions SET last_used_at = $1 WHERE id = $2";
+    db.within(async {
+        sql::execute(db.write(), text, [now.into(), id.into()]).await?;
+        Ok(())
+    })
+    .await
+}
+
 /// Signs out; answers `false` when the account had no such session.
 pub async fn delete(db: &Db, account_id: &str, id: &str) -> Result<bool, StoreError> {
     let query = Entity::delete_by_id(id).filter(Column::AccountId.eq(account_id));
@@ -99,5 +116,8 @@ fn from_model(model: Model) -> Result<Session, StoreError> {
         expires_at: model.expires_at,
         used_at: model.used_at,
         created_at: model.created_at,
+        ip: model.ip,
+        user_agent: model.user_agent,
+        last_used_at: model.last_used_at,
     })
 }

@@ -5,6 +5,7 @@ mod cache;
 mod catalog;
 mod catalog_facts;
 mod compat;
+mod identity;
 mod ledger;
 mod routing;
 mod stored_responses;
@@ -24,4 +25,5 @@ pub const ALL: &[Step] = &[
     cache::STEP,
     stored_responses::STEP,
     compat::STEP,
+    identity::STEP,
 ];

@@ -4,6 +4,7 @@ mod calls;
 mod credits;
 mod responses;
 mod rows;
+mod schema;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -89,6 +90,7 @@ async fn new_account(db: &Db, id: &str) {
         limits: Limits::default(),
         plan_id: None,
         is_operator: false,
+        locale: "en".to_owned(),
         created_at: NOW,
     };
     accounts::create(db, new).await.unwrap();

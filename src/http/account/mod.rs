@@ -1,0 +1,13 @@
+//! The account API under `/api/v1`, for owners: one file an area, each a thin shell around its use case.
+//!
+//! Every route that is not public takes an [`owner::Account`]: it knows who asks, for which account, and that a request with a
+//! session cookie came from a page of ours. Absent on purpose: rules and writes (see `control`), pages (see `site`).
+
+pub mod owner;
+pub mod session;
+
+use actix_web::web;
+
+pub fn configure(routes: &mut web::ServiceConfig) {
+    routes.configure(session::configure);
+}
