@@ -10,4 +10,5 @@ pub mod journal;
 pub mod places;
 pub mod supervision;
 pub mod sweeper;
+pub mod throttle;
 pub mod upstream;

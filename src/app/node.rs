@@ -13,8 +13,12 @@ use crate::{
     },
     app::StartError,
     clock::Clock,
-    config::{Durability, Settings, secrets},
-    control::{Control, NodeFacts, Site},
+    config::{Durability, Settings, secrets, settings::SignUp},
+    control::{
+        Control, NodeFacts, Site,
+        passwords::Passwords,
+        people::{Guard, GuardRules, People, PeoplePolicy},
+    },
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     pipeline::{self, CachePolicy, Drain, Pipeline},
     store::{self, Db, StoreError, seal::Sealer},
@@ -70,6 +74,7 @@ pub struct Shared {
     pub root: Arc<Vitals>,
     pub facts: NodeFacts,
     pub site: Site,
+    pub people: People,
 }
 
 impl Node {
@@ -130,7 +135,13 @@ impl Node {
         let catalog = catalog::start(catalog_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
         if role == Role::Serve {
-            let parts = sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval };
+            let parts = sweeper::Parts {
+                db: db.clone(),
+                clock: clock.clone(),
+                standing: standing.clone(),
+                interval,
+                security_log: days(settings.privacy.security_log_days),
+            };
             sweeper::start(&tree, parts, root.vitals());
         }
         let workers = workers(settings);
@@ -144,6 +155,7 @@ impl Node {
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
+            people: people(settings, &clock)?,
             site: Site { public_url: settings.public_url().into() },
             db,
             clock,
@@ -202,6 +214,7 @@ impl Shared {
             hasher: self.hasher.clone(),
             node: self.facts,
             site: self.site.clone(),
+            people: self.people.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }
@@ -302,6 +315,27 @@ fn watch(metrics: &Metrics, tree: &ActorTree) {
             })
             .collect()
     });
+}
+
+fn days(count: u64) -> Timestamp {
+    Timestamp::try_from(count).unwrap_or(36_500).saturating_mul(86_400 * SECOND)
+}
+
+fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
+    let rules = GuardRules {
+        requests_per_ip_minute: settings.abuse.requests_per_ip_minute,
+        sign_ups_per_ip_day: settings.abuse.sign_ups_per_ip_day,
+        failures_at_once: settings.abuse.password_tries,
+        mails_per_address_hour: settings.abuse.mails_per_address_hour,
+    };
+    let seconds = |count: u64, unit: u64| Timestamp::try_from(count.saturating_mul(unit)).unwrap_or(Timestamp::MAX / SECOND) * SECOND;
+    let policy = PeoplePolicy {
+        sign_up_open: settings.accounts.sign_up == SignUp::Open,
+        block_disposable: settings.abuse.block_disposable_email,
+        session_life: seconds(settings.accounts.session_days, 86_400),
+        session_idle: seconds(settings.accounts.session_idle_hours, 3_600),
+    };
+    Ok(People { passwords: Passwords::new()?, guard: Guard::new(rules, clock), policy: Arc::new(policy) })
 }
 
 fn account_policy(settings: &Settings) -> account::Policy {

@@ -35,6 +35,7 @@ mod media;
 mod messages;
 mod models;
 mod operations;
+mod people;
 mod providers;
 mod responses;
 mod routing;

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod browser;
 pub mod client;
 pub mod db;
 pub mod process;
