@@ -36,6 +36,7 @@ mod messages;
 mod models;
 mod operations;
 mod providers;
+mod realtime;
 mod responses;
 mod routing;
 mod support;

@@ -159,7 +159,10 @@ fn rename(message: &str, object: &RawValue, param: &str, names: Names<'_>) -> Re
         return Err(invalid("the model's name has to be a string".to_owned()));
     };
     if !names.public.contains(&&*model_name) {
-        return Err(invalid(format!("a session keeps the model it began with, '{}'; open another session for another model", names.public[1])));
+        return Err(invalid(format!(
+            "a session keeps the model it began with, '{}'; open another session for another model",
+            names.public[1]
+        )));
     }
     let upstream = serde_json::Value::from(names.upstream).to_string();
     Ok(Some(Edit { at: json::span_in(message.as_bytes(), model.get()), with: upstream }))

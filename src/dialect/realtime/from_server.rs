@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_cost_goes_into_the_usage_of_the_response() {
-        let done = r#"{"type":"response.done","response":{"id":"resp_1","status":"completed","usage":{"input_tokens":3,"output_tokens":2}}}"#;
+        let done =
+            r#"{"type":"response.done","response":{"id":"resp_1","status":"completed","usage":{"input_tokens":3,"output_tokens":2}}}"#;
         let FromServer::ResponseDone(found) = read(done) else { panic!("a response") };
         assert_eq!((found.id.as_deref(), found.failed, found.usage.unwrap().tokens()), (Some("resp_1"), false, 5));
         assert_eq!(

@@ -96,10 +96,7 @@ mod tests {
                 ..Quantities::default()
             }),
         );
-        check(
-            r#"{"input_tokens":3,"output_tokens":2}"#,
-            Some(Quantities { input_tokens: 3, output_tokens: 2, ..Quantities::default() }),
-        );
+        check(r#"{"input_tokens":3,"output_tokens":2}"#, Some(Quantities { input_tokens: 3, output_tokens: 2, ..Quantities::default() }));
     }
 
     #[test]

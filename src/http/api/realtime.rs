@@ -87,7 +87,8 @@ async fn open(
     }
     if let Some(intent) = query.intent.as_deref().filter(|intent| *intent != "conversation") {
         let shown: String = intent.chars().take(40).collect();
-        let message = format!("sessions with the intent '{shown}' are not served; leave intent away, or send recordings to /v1/audio/transcriptions");
+        let message =
+            format!("sessions with the intent '{shown}' are not served; leave intent away, or send recordings to /v1/audio/transcriptions");
         return Err(ApiError::invalid(message, Some("intent".into())));
     }
     let model = query.model.clone().filter(|model| !model.is_empty());

@@ -107,7 +107,9 @@ impl Charges {
 
     /// Whether the conversation has outgrown what was held for.
     pub fn is_outgrown(&self, conversation: &Conversation) -> bool {
-        self.standing.as_ref().is_some_and(|standing| conversation.tokens() > standing.input_tokens && standing.input_tokens < self.window())
+        self.standing
+            .as_ref()
+            .is_some_and(|standing| conversation.tokens() > standing.input_tokens && standing.input_tokens < self.window())
     }
 
     /// Holds the worst case of the next response; a hold that stands is released first.

@@ -113,7 +113,12 @@ mod tests {
         assert_eq!(conversation.tokens(), 17);
         conversation.response_begins();
         conversation.add(&Input { sound_bytes: 96_000, ..Input::default() }, 1);
-        conversation.response_ended(&Quantities { input_tokens: 5, audio_input_tokens: 9, audio_output_tokens: 40, ..Quantities::default() });
+        conversation.response_ended(&Quantities {
+            input_tokens: 5,
+            audio_input_tokens: 9,
+            audio_output_tokens: 40,
+            ..Quantities::default()
+        });
         let input = conversation.input();
         assert_eq!((input.input_tokens, input.audio_input_tokens), (6, 69));
     }

@@ -89,7 +89,10 @@ pub enum Closing {
 pub enum Told {
     Call(CallError),
     /// A response broke off; what was delivered of it was charged.
-    BrokenOff { code: &'static str, message: String },
+    BrokenOff {
+        code: &'static str,
+        message: String,
+    },
 }
 
 /// The caller's side, as it is read. Futures may be dropped while they wait.

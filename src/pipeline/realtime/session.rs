@@ -43,8 +43,10 @@ pub struct Session {
     leaving: Option<End>,
     opened_at: Timestamp,
     last_message_at: Timestamp,
-    client_heard_at: Timestamp,
     upstream_heard_at: Timestamp,
+    /// Pings since the last sign of life.
+    client_silent_pings: u32,
+    upstream_silent_pings: u32,
     _held: (CallGuard, (Place, Option<Place>)),
 }
 
@@ -104,8 +106,9 @@ impl Session {
             leaving: None,
             opened_at: now,
             last_message_at: now,
-            client_heard_at: now,
             upstream_heard_at: now,
+            client_silent_pings: 0,
+            upstream_silent_pings: 0,
             _held: held,
         }
     }
@@ -126,11 +129,7 @@ impl Session {
         }));
     }
 
-    async fn relay(
-        &mut self,
-        reader: &mut impl ClientReader,
-        writer: &mut impl ClientWriter,
-    ) -> Result<std::convert::Infallible, End> {
+    async fn relay(&mut self, reader: &mut impl ClientReader, writer: &mut impl ClientWriter) -> Result<std::convert::Infallible, End> {
         let (begun, cut) = (self.pipeline.drain.has_begun(), self.pipeline.drain.is_cut());
         tokio::pin!(begun, cut);
         let mut told = false;
@@ -146,16 +145,17 @@ impl Session {
                 received = self.socket.next() => {
                     let received = received.unwrap_or_else(|| Err(Failure::BrokenOff("it closed the session".to_owned())))?;
                     self.upstream_heard_at = self.pipeline.clock.now();
+                    self.upstream_silent_pings = 0;
                     if let Received::Text(message) = received {
                         self.last_message_at = self.upstream_heard_at;
                         self.from_upstream(message, writer).await?;
                     }
                 }
                 heard = reader.hear() => {
-                    self.client_heard_at = self.pipeline.clock.now();
+                    self.client_silent_pings = 0;
                     match heard {
                         Heard::Text(message) => {
-                            self.last_message_at = self.client_heard_at;
+                            self.last_message_at = self.pipeline.clock.now();
                             self.from_client(&message, writer).await?;
                         }
                         Heard::Ping(payload) => writer.pong(payload).await?,
@@ -189,8 +189,15 @@ impl Session {
     fn check_times(&mut self) -> Result<(), End> {
         let policy = self.pipeline.policy.realtime;
         let now = self.pipeline.clock.now();
-        let silent_max = policy.ping.saturating_mul(SILENT_PINGS_MAX);
-        if elapsed(self.client_heard_at, now) > silent_max {
+        if elapsed(self.opened_at, now) > policy.session_max {
+            let message = format!("a session ends after {} seconds; open another", policy.session_max.as_secs());
+            self.leave(End::Over(message))?;
+        }
+        if elapsed(self.last_message_at, now) > policy.idle {
+            return Err(End::Over(format!("nothing was said for {} seconds; open another session", policy.idle.as_secs())));
+        }
+        // Counted in pings and not in time, so that a clock that is set cannot end sessions.
+        if self.client_silent_pings >= SILENT_PINGS_MAX {
             return Err(End::ClientGone);
         }
         let timeouts = self.gate.target.timeouts;
@@ -199,16 +206,12 @@ impl Session {
             return Err(Failure::TimedOut { stage: Stage::Total }.into());
         }
         let upstream_silent = elapsed(self.upstream_heard_at, now);
-        if upstream_silent > silent_max || self.is_answering() && upstream_silent > Duration::from_millis(timeouts.idle_ms) {
+        let is_idle = self.is_answering() && upstream_silent > Duration::from_millis(timeouts.idle_ms);
+        if is_idle || self.upstream_silent_pings >= SILENT_PINGS_MAX {
             return Err(Failure::TimedOut { stage: Stage::Idle }.into());
         }
-        if elapsed(self.opened_at, now) > policy.session_max {
-            let message = format!("a session ends after {} seconds; open another", policy.session_max.as_secs());
-            self.leave(End::Over(message))?;
-        }
-        if elapsed(self.last_message_at, now) > policy.idle {
-            return Err(End::Over(format!("nothing was said for {} seconds; open another session", policy.idle.as_secs())));
-        }
+        self.client_silent_pings += 1;
+        self.upstream_silent_pings += 1;
         Ok(())
     }
 
@@ -447,7 +450,10 @@ impl End {
             Self::Refused(error) => (Told::Call(error), Closing::Failed),
             Self::Upstream(failure) => {
                 let code = FailureClass::of(&failure).shown().1;
-                (Told::BrokenOff { code, message: format!("the upstream broke off: {failure}; what was delivered is charged") }, Closing::Failed)
+                (
+                    Told::BrokenOff { code, message: format!("the upstream broke off: {failure}; what was delivered is charged") },
+                    Closing::Failed,
+                )
             }
             Self::Draining | Self::Drained => (Told::Call(Refusal::Draining.into()), Closing::GoingAway),
             Self::Over(message) => (Told::Call(Refusal::Invalid { message, param: None }.into()), Closing::Ended),
