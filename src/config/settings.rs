@@ -355,6 +355,7 @@ impl Settings {
             Idempotency::SETTINGS,
             Compat::SETTINGS,
             Responses::SETTINGS,
+            Realtime::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]

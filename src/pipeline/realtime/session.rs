@@ -148,7 +148,7 @@ impl Session {
                     self.upstream_silent_pings = 0;
                     if let Received::Text(message) = received {
                         self.last_message_at = self.upstream_heard_at;
-                        self.from_upstream(message, writer).await?;
+                        self.upstream_said(message, writer).await?;
                     }
                 }
                 heard = reader.hear() => {
@@ -156,7 +156,7 @@ impl Session {
                     match heard {
                         Heard::Text(message) => {
                             self.last_message_at = self.pipeline.clock.now();
-                            self.from_client(&message, writer).await?;
+                            self.client_said(&message, writer).await?;
                         }
                         Heard::Ping(payload) => writer.pong(payload).await?,
                         Heard::Sign => {}
@@ -215,7 +215,7 @@ impl Session {
         Ok(())
     }
 
-    async fn from_client(&mut self, message: &str, writer: &mut impl ClientWriter) -> Result<(), End> {
+    async fn client_said(&mut self, message: &str, writer: &mut impl ClientWriter) -> Result<(), End> {
         let names = Names { public: [&self.names[0], &self.names[1]], upstream: &self.upstream_model };
         let event = match FromClient::read(message, names) {
             Ok(event) => event,
@@ -234,7 +234,7 @@ impl Session {
         Ok(self.socket.send(event.message).await?)
     }
 
-    async fn from_upstream(&mut self, message: String, writer: &mut impl ClientWriter) -> Result<(), End> {
+    async fn upstream_said(&mut self, message: String, writer: &mut impl ClientWriter) -> Result<(), End> {
         let event = FromServer::read(&message, &self.names[1]).map_err(|garbage| Failure::Garbage(garbage.0))?;
         match event {
             FromServer::ResponseDone(done) => return self.response_done(done, &message, writer).await,
