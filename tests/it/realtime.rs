@@ -5,6 +5,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
     client::eventually,
+    process::TestProcess,
     realtime::{End, Realtime, open},
     world::{World, token_price},
 };
@@ -409,4 +410,65 @@ async fn sessions_end_when_they_are_long_or_their_caller_is_silent() {
     drop(silent);
     assert_eq!(world.spent().await, 0);
     world.finish().await;
+}
+
+#[tokio::test]
+async fn the_drain_limit_cuts_a_response_and_a_kill_loses_no_charge_and_makes_none() {
+    let settings = [("SERVER__DRAIN_SECONDS", "1"), ("LEDGER__HOLD_JOURNAL_AFTER_MS", "0")];
+    let mut process = TestProcess::start(&settings).await;
+    let mut upstream = Realtime::start().await;
+    let admin = process.admin.clone();
+    admin.create_upstream("voice", upstream.base_url(), &json!({})).await;
+    admin.create_model(&voice(VOICE, "gpt-realtime")).await;
+    let account = admin.create_account("owner").await;
+    admin.grant(&account, 1_000_000).await;
+    let bearer = format!("Bearer {}", admin.caller_of(&account, &json!({})).await.key);
+    let path = format!("/v1/realtime?model={VOICE}");
+
+    // One response is charged, the next one runs when the node is killed.
+    let headers = [("authorization", bearer.as_str()), ("x-request-id", "killed-1")];
+    let mut caller = open(&admin.caller.base, &path, &headers).await.expect("a session");
+    let mut server = upstream.session().await;
+    caller.say(&create()).await;
+    server.respond("resp_1", &usage()).await;
+    for _ in 0..4 {
+        caller.hear().await.expect("the response");
+    }
+    caller.say(&create()).await;
+    server.expect("response.create").await;
+    server.begin("resp_2").await;
+    caller.expect("response.created").await;
+    eventually("the open hold is journaled", || async {
+        let uncharged = "SELECT count(*) FROM open_holds WHERE request_id = 'killed-1' AND id NOT IN (SELECT id FROM usage_records)";
+        (process.database.number(uncharged).await == 1).then_some(())
+    })
+    .await;
+    process.kill();
+    process.spawn();
+    process.ready().await;
+    assert_eq!(admin.settled_balance(&account).await.spent, COST);
+    let rows = admin.usage(&account).await;
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows.iter().any(|row| row.to_string().contains("\"unknown\"") && row["cost_micros"] == json!(0)), "{rows:?}");
+
+    // A response that does not end in time is cut, and costs what was delivered.
+    let headers = [("authorization", bearer.as_str()), ("x-request-id", "cut-1")];
+    let mut caller = open(&admin.caller.base, &path, &headers).await.expect("a session");
+    let mut server = upstream.session().await;
+    caller.say(&create()).await;
+    server.expect("response.create").await;
+    server.begin("resp_3").await;
+    for _ in 0..3 {
+        caller.hear().await.expect("pieces");
+    }
+    process.terminate();
+    assert_eq!(caller.expect("error").await["error"]["code"], json!("draining"));
+    assert_eq!(caller.closed().await, 1001);
+    assert_eq!(process.ended().await, 0);
+    process.spawn();
+    process.ready().await;
+    assert_eq!(admin.settled_balance(&account).await.spent, COST + DELIVERED);
+    let row = admin.usage_of(&account, "cut-1").await;
+    assert_eq!((&row["cost_micros"], &row["estimated"]), (&json!(DELIVERED), &json!(true)), "{row}");
+    process.finish().await;
 }
