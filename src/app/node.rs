@@ -20,7 +20,7 @@ use crate::{
         people::{Guard, GuardRules, People, PeoplePolicy},
     },
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
-    pipeline::{self, CachePolicy, Drain, Pipeline},
+    pipeline::{self, CachePolicy, Drain, Pipeline, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -363,6 +363,7 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
         responses_retention: settings.responses.retention(),
         responses_bytes_max: settings.server.max_body_bytes,
+        realtime: realtime_policy(settings),
         cache: CachePolicy {
             enabled: settings.cache.enabled,
             ttl: Duration::from_secs(settings.cache.ttl_seconds),
@@ -371,5 +372,16 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         },
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),
+    }
+}
+
+fn realtime_policy(settings: &Settings) -> RealtimePolicy {
+    let realtime = &settings.realtime;
+    RealtimePolicy {
+        message_bytes_max: realtime.message_bytes_max,
+        ping: Duration::from_secs(realtime.ping_seconds),
+        idle: Duration::from_secs(realtime.idle_seconds),
+        session_max: Duration::from_secs(realtime.session_seconds_max),
+        input_tokens_hold: realtime.input_tokens_hold,
     }
 }

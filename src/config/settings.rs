@@ -339,6 +339,22 @@ section! {
     }
 }
 
+section! {
+    /// `[realtime]`
+    Realtime in "realtime" {
+        /// Largest message of a realtime session, in bytes, in both directions.
+        message_bytes_max: usize = 16_777_216, 65_536 to GIBIBYTE;
+        /// Seconds between pings; a side that says nothing, not even a pong, for three of them is gone.
+        ping_seconds: u64 = 20, 1 to 3600;
+        /// Seconds without a message from either side after which a session ends.
+        idle_seconds: u64 = 600, 1 to 86_400;
+        /// Longest session, in seconds. A response that runs then may end first.
+        session_seconds_max: u64 = 3600, 1 to 86_400;
+        /// Input tokens that a hold assumes a caller to add before the next response, beside what the conversation has.
+        input_tokens_hold: u64 = 4_096, 1 to 10_000_000;
+    }
+}
+
 impl Responses {
     /// `None` when answers are not kept at all.
     pub fn retention(&self) -> Option<Duration> {
@@ -368,6 +384,7 @@ pub struct Settings {
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
     pub responses: Responses,
+    pub realtime: Realtime,
     pub cache: Cache,
     pub compat: Compat,
     pub bench: Bench,
@@ -395,6 +412,7 @@ impl Settings {
             Idempotency::SETTINGS,
             Compat::SETTINGS,
             Responses::SETTINGS,
+            Realtime::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]

@@ -37,6 +37,7 @@ mod models;
 mod operations;
 mod people;
 mod providers;
+mod realtime;
 mod responses;
 mod routing;
 mod support;

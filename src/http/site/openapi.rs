@@ -38,6 +38,7 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         api::completions::chat_completions,
         api::completions::completions,
         api::completions::embeddings,
+        api::realtime::connect,
         api::media::moderations,
         api::media::rerank,
         api::media::image_generations,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 #[derive(Clone)]
 pub struct Caller {
     http: reqwest::Client,
-    base: String,
+    pub base: String,
     pub key: String,
 }
 
