@@ -1,26 +1,40 @@
 //! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old.
+//! old, files that expired, blobs that no row names.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
 use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt;
 
 use super::{
     journal::NodeStanding,
     supervision::{ActorTree, Ctx, Handle, Service, ServiceContext, Spec, Vitals, spawn},
 };
 use crate::{
+    blobs::{BlobError, Blobs},
     clock::Clock,
+    domain::{
+        SECOND, Timestamp,
+        blob::{BlobArea, BlobKey},
+    },
     store::{self, Db, StoreError},
 };
 
 const MAILBOX: usize = 16;
 /// Rows treated in one turn of one kind of work.
 const BATCH_MAX: u64 = 1_000;
+/// All blobs are looked through this often.
+const ORPHANS_EVERY: Timestamp = 3_600 * SECOND;
+/// A blob is written before its row; a younger one may still get its row.
+const ORPHAN_AGE_MIN: Timestamp = 3_600 * SECOND;
+/// Names of blobs that are looked up at once.
+const NAMES_MAX: usize = 500;
 
 #[derive(Clone)]
 pub struct Parts {
     pub db: Db,
+    pub blobs: Blobs,
     pub clock: Clock,
     pub standing: Arc<NodeStanding>,
     pub interval: Duration,
@@ -30,11 +44,13 @@ pub struct Sweeper {
     parts: Parts,
     sweeping: bool,
     swept: u64,
+    /// When all blobs were looked through last.
+    orphans_at: Timestamp,
 }
 
 /// Starts the sweeper on the current thread.
 pub fn start(tree: &ActorTree, parts: Parts, parent: &Arc<Vitals>) -> Handle<Sweeper> {
-    let factory = move || Sweeper { parts: parts.clone(), sweeping: false, swept: 0 };
+    let factory = move || Sweeper { parts: parts.clone(), sweeping: false, swept: 0, orphans_at: parts.clock.now() };
     spawn(tree, Spec::new("sweeper", MAILBOX, factory).under(parent))
 }
 
@@ -48,7 +64,16 @@ impl Service for Sweeper {
             }
             sweeper.sweeping = true;
             let parts = sweeper.parts.clone();
-            ctx.run(async move { sweep(&parts).await }, |sweeper, outcome, _| {
+            let now = parts.clock.now();
+            let looks_for_orphans = now - sweeper.orphans_at >= ORPHANS_EVERY;
+            if looks_for_orphans {
+                sweeper.orphans_at = now;
+            }
+            let work = async move {
+                sweep(&parts).await?;
+                if looks_for_orphans { sweep_orphans(&parts, now).await } else { Ok(()) }
+            };
+            ctx.run(work, |sweeper, outcome, _| {
                 sweeper.sweeping = false;
                 sweeper.swept += 1;
                 if let Err(error) = outcome {
@@ -63,7 +88,15 @@ impl Service for Sweeper {
     }
 }
 
-async fn sweep(parts: &Parts) -> Result<(), StoreError> {
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let now = parts.clock.now();
     let own = parts.standing.node_id();
     for node_id in store::nodes::expired_nodes(&parts.db, now).await? {
@@ -78,15 +111,50 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
-    if expired + forgotten + responses + uncached + signed_out > 0 {
+    let files = forget_files(parts, now).await?;
+    if files + expired + forgotten + responses + uncached + signed_out > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
             responses_deleted = responses,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
+            files_deleted = files,
             "swept"
         );
+    }
+    Ok(())
+}
+
+/// Deletes files that expired: their rows, then their blobs. A blob that stays is an orphan from now on.
+async fn forget_files(parts: &Parts, now: Timestamp) -> Result<u64, SweepError> {
+    let blobs = store::files::delete_expired(&parts.db, now, BATCH_MAX).await?;
+    for key in blobs.iter().filter_map(|blob| BlobKey::parse(blob)) {
+        parts.blobs.delete(&key).await?;
+    }
+    Ok(blobs.len() as u64)
+}
+
+/// Deletes blobs that no row names: of uploads that were cut short, and of rows whose blob could not be deleted with them.
+async fn sweep_orphans(parts: &Parts, now: Timestamp) -> Result<(), SweepError> {
+    let mut deleted = 0u64;
+    let mut batches = parts.blobs.list(None).try_ready_chunks(NAMES_MAX);
+    while let Some(keys) = batches.try_next().await.map_err(|error| error.1)? {
+        let old = |key: &BlobKey| key.made_at().is_some_and(|made_at| now - made_at >= ORPHAN_AGE_MIN);
+        // Only of areas whose rows are known here: of the others nobody can say that nothing names them.
+        let keys: Vec<BlobKey> = keys.into_iter().filter(|key| key.area() == Some(BlobArea::Files) && old(key)).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
+        let named = store::files::named_blobs(&parts.db, &names).await?;
+        for key in keys.iter().filter(|key| !named.contains(key.as_str())) {
+            parts.blobs.delete(key).await?;
+            deleted += 1;
+        }
+    }
+    if deleted > 0 {
+        tracing::warn!(blobs_deleted = deleted, "swept blobs that no row names");
     }
     Ok(())
 }

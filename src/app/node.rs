@@ -12,9 +12,10 @@ use crate::{
         sweeper,
     },
     app::StartError,
+    blobs::Blobs,
     clock::Clock,
     config::{Durability, Settings, secrets},
-    control::{Control, NodeFacts, Site},
+    control::{Control, NodeFacts, Site, files::FilePolicy},
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     pipeline::{self, CachePolicy, Drain, Pipeline},
     store::{self, Db, StoreError, seal::Sealer},
@@ -62,6 +63,7 @@ pub struct Shared {
     pub standing: Arc<NodeStanding>,
     pub drain: Drain,
     pub sealer: Sealer,
+    pub blobs: Blobs,
     pub hasher: KeyHasher,
     pub account_policy: account::Policy,
     pub call_policy: pipeline::Policy,
@@ -69,6 +71,7 @@ pub struct Shared {
     pub accounts_max_per_shard: usize,
     pub root: Arc<Vitals>,
     pub facts: NodeFacts,
+    pub files: FilePolicy,
     pub site: Site,
 }
 
@@ -84,9 +87,9 @@ impl Node {
                 settings.server.data_dir.display()
             )));
         }
-        if secrets.sealing_key_created && holds_sealed_keys(&db).await? {
+        if secrets.sealing_key_created && holds_sealed(&db).await? {
             return Err(StartError::Settings(format!(
-                "the sealing key is missing from {} but the database holds upstream keys, which only open with it; restore the file sealing_key or set security.upstream_key",
+                "the sealing key is missing from {} but the database holds upstream keys or files, which only open with it; restore the file sealing_key or set security.upstream_key",
                 settings.server.data_dir.display()
             )));
         }
@@ -113,6 +116,7 @@ impl Node {
         let commit_timeout = Duration::from_millis(settings.ledger.commit_timeout_ms());
         let journal = JournalClient::new(spool, journal_actor.clone(), standing.clone(), clock.clone(), awaited, commit_timeout);
         let sealer = Sealer::new(&secrets.sealing_key)?;
+        let blobs = Blobs::open(&settings.blobs, &settings.server.data_dir, sealer.clone())?;
         let breaker = BreakerPolicy {
             failures_to_open: settings.upstream.breaker_failures,
             open_for_ms: settings.upstream.breaker_open_ms,
@@ -130,7 +134,7 @@ impl Node {
         let catalog = catalog::start(catalog_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
         if role == Role::Serve {
-            let parts = sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval };
+            let parts = sweeper::Parts { db: db.clone(), blobs: blobs.clone(), clock: clock.clone(), standing: standing.clone(), interval };
             sweeper::start(&tree, parts, root.vitals());
         }
         let workers = workers(settings);
@@ -144,6 +148,7 @@ impl Node {
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
+            files: file_policy(settings),
             site: Site { public_url: settings.public_url().into() },
             db,
             clock,
@@ -153,6 +158,7 @@ impl Node {
             journal,
             standing,
             sealer,
+            blobs,
         };
         Ok(Self { parts, root, journal_actor, role })
     }
@@ -199,8 +205,10 @@ impl Shared {
             journal: self.journal.clone(),
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
+            blobs: self.blobs.clone(),
             hasher: self.hasher.clone(),
             node: self.facts,
+            files: self.files,
             site: self.site.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
@@ -215,6 +223,7 @@ impl Shared {
             connector,
             db: self.db.clone(),
             sealer: self.sealer.clone(),
+            blobs: self.blobs.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
@@ -246,10 +255,10 @@ pub fn workers(settings: &Settings) -> usize {
 }
 
 /// Whether the database holds anything that only opens with the sealing key.
-async fn holds_sealed_keys(db: &Db) -> Result<bool, StoreError> {
+async fn holds_sealed(db: &Db) -> Result<bool, StoreError> {
     let catalog = store::catalog::load_all(db).await?;
     let sealed = |upstream: &Upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty();
-    Ok(catalog.upstreams.iter().any(sealed) || store::provider_keys::exist(db).await?)
+    Ok(catalog.upstreams.iter().any(sealed) || store::provider_keys::exist(db).await? || store::files::exist(db).await?)
 }
 
 pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {
@@ -314,6 +323,15 @@ fn account_policy(settings: &Settings) -> account::Policy {
         journal_holds_after: Duration::from_millis(settings.ledger.hold_journal_after_ms),
         // A duplicate that was sent while the call ran has arrived by then.
         idempotency_memory: Duration::from_secs(60),
+    }
+}
+
+fn file_policy(settings: &Settings) -> FilePolicy {
+    let files = &settings.files;
+    FilePolicy {
+        bytes_max: files.bytes_max,
+        allowance: store::files::Allowance { files_max: files.account_files_max, bytes_max: files.account_bytes_max },
+        retention: files.retention(),
     }
 }
 

@@ -11,6 +11,7 @@ mod cache;
 mod counting;
 mod drain;
 mod exchange;
+mod files;
 mod metering;
 mod relay;
 mod replay;
@@ -36,6 +37,7 @@ use crate::{
         directory::{Accounts, Presented},
         journal::{JournalClient, NotDurable},
     },
+    blobs::Blobs,
     clock::Clock,
     dialect::CallHead,
     domain::{Micros, Timestamp, refusal::Refusal},
@@ -54,6 +56,8 @@ pub struct Pipeline {
     pub db: Db,
     /// For answers that are kept.
     pub sealer: Sealer,
+    /// For files that calls name.
+    pub blobs: Blobs,
     pub clock: Clock,
     pub metrics: Metrics,
     pub drain: Drain,

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod cache;
 pub mod catalog;
 mod error;
+pub mod files;
 pub mod foreign;
 pub mod foreign_one_api;
 pub mod idempotency;

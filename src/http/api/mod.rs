@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod completions;
+pub mod files;
 pub mod gemini;
 pub mod media;
 pub mod messages;
@@ -32,6 +33,11 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(responses::list_input_items)
         .service(responses::retrieve)
         .service(responses::delete_response)
+        .service(files::upload)
+        .service(files::list)
+        .service(files::retrieve)
+        .service(files::remove)
+        .service(files::download)
         .service(gemini::call_model)
         .service(gemini::call_tuned_model)
         .route("/v1beta/{call:.+:[A-Za-z]+}", web::post().to(gemini::call_named))
