@@ -158,3 +158,95 @@ async fn sweep_orphans(parts: &Parts, now: Timestamp) -> Result<(), SweepError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        actors::blobs,
+        config::BlobSettings,
+        domain::{account::AccountStatus, quota::Limits, seal::Sealer},
+        store::files::{Allowance, File},
+    };
+
+    const START: Timestamp = 1_800_000_000_000_000;
+    const ACCOUNT: &str = "acc_1";
+
+    /// Writes a blob of this age, with or without its row.
+    async fn put(parts: &Parts, area: BlobArea, row: Option<Option<Timestamp>>) -> BlobKey {
+        let id = parts.clock.new_id("file");
+        let key = BlobKey::new(ACCOUNT, area, &id).unwrap();
+        blobs::put(&parts.blobs, &key, Bytes::from_static(b"x")).await.unwrap();
+        if let Some(expires_at) = row {
+            let now = parts.clock.now();
+            let file = File {
+                id,
+                account_id: ACCOUNT.to_owned(),
+                purpose: "user_data".to_owned(),
+                filename: "a".to_owned(),
+                mime: "text/plain".to_owned(),
+                bytes: 1,
+                sha256: String::new(),
+                blob: key.as_str().to_owned(),
+                created_at: now,
+                expires_at,
+            };
+            let allowance = Allowance { files_max: 10, bytes_max: 10 };
+            assert_eq!(store::files::insert(&parts.db, &file, allowance, now).await, Ok(None));
+        }
+        key
+    }
+
+    #[tokio::test]
+    async fn expired_files_and_orphans_go_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::manual(START);
+        let options = store::Options {
+            url: format!("sqlite://{}/x.db", dir.path().display()),
+            durability: store::Durability::Process,
+            max_connections: 2,
+            busy_timeout_ms: 1_000,
+            acquire_timeout_ms: 1_000,
+        };
+        let db = Db::open(&options).await.unwrap();
+        db.migrate().await.unwrap();
+        let account = store::accounts::NewAccount {
+            id: ACCOUNT.to_owned(),
+            locator: "l".to_owned(),
+            email: "e@example.com".to_owned(),
+            name: String::new(),
+            status: AccountStatus::Active,
+            verified_at: None,
+            limits: Limits::default(),
+            plan_id: None,
+            is_operator: false,
+            locale: "en".to_owned(),
+            created_at: START,
+        };
+        store::accounts::create(&db, account).await.unwrap();
+        let parts = Parts {
+            db,
+            blobs: Blobs::open(&BlobSettings::default(), dir.path(), Sealer::new(&[7; 32]).unwrap()).unwrap(),
+            clock,
+            standing: Arc::new(NodeStanding::new("node_1".to_owned(), Timestamp::MAX)),
+            interval: Duration::from_secs(1),
+        };
+        let kept = put(&parts, BlobArea::Files, Some(None)).await;
+        let expired = put(&parts, BlobArea::Files, Some(Some(START + 60 * SECOND))).await;
+        let orphan = put(&parts, BlobArea::Files, None).await;
+        let unknown = put(&parts, BlobArea::Exports, None).await;
+        hand.advance(Duration::from_secs(3_600));
+        let young = put(&parts, BlobArea::Files, None).await;
+        let there = async |key: &BlobKey| parts.blobs.exists(key).await.unwrap();
+
+        let now = parts.clock.now();
+        assert_eq!(forget_files(&parts, now).await.unwrap(), 1);
+        assert!(!there(&expired).await && there(&kept).await && there(&orphan).await);
+        sweep_orphans(&parts, now).await.unwrap();
+        assert!(!there(&orphan).await, "an upload that was cut short");
+        assert!(there(&kept).await && there(&young).await && there(&unknown).await);
+        sweep(&parts).await.unwrap();
+    }
+}

@@ -311,6 +311,6 @@ mod tests {
     #[test]
     fn names_cannot_break_out_of_their_header() {
         assert_eq!(disposition("a b.pdf"), "attachment; filename=\"a b.pdf\"; filename*=UTF-8''a%20b.pdf");
-        assert_eq!(disposition("é\"; x=\"1"), "attachment; filename=\"____ x__1\"; filename*=UTF-8''%C3%A9%22%3B%20x%3D%221");
+        assert_eq!(disposition("é\"; x=\"1"), "attachment; filename=\"___ x__1\"; filename*=UTF-8''%C3%A9%22%3B%20x%3D%221");
     }
 }

@@ -23,6 +23,7 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
     servers((url = "/", description = "This gateway")),
     tags(
         (name = "Models", description = "Model calls, in the wire formats of OpenAI, Anthropic and Gemini, and the catalogue as a key sees it."),
+        (name = "Files", description = "Files of an account, which calls can name instead of sending them; in the shapes of OpenAI and Anthropic."),
         (name = "Caller", description = "What a key may know about itself and its account."),
         (name = "Compatibility", description = "What scripts written for LiteLLM, one-api, new-api and OpenRouter call; docs/compatibility.md has every field."),
         (name = "Account", description = "For the owner of an account, signed in by link or with a key of scope `account`."),
