@@ -1,11 +1,12 @@
 //! Pixgate: a self-hosted, credit-metered gateway to AI models.
 //!
 //! Layers, from the ground up; imports go down only (`tests/it/architecture.rs` checks it): `domain`, `dialect`, then
-//! `clock`, `config`, `telemetry`, then `store` and `upstream`, then `actors`, then `pipeline` and `control`, then `http`, then `app`.
+//! `clock`, `config`, `telemetry`, then `store`, `upstream` and `blobs`, then `actors`, then `pipeline` and `control`, then `http`, then `app`.
 //! The way of one call through them is walked in `docs/architecture.md`.
 
 pub mod actors;
 pub mod app;
+pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -12,6 +12,7 @@ pub mod blocked_domains;
 pub mod cached_answers;
 pub mod credentials;
 pub mod external_identities;
+pub mod files;
 pub mod foreign_accounts;
 pub mod grants;
 pub mod idempotency_records;

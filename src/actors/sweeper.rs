@@ -1,27 +1,40 @@
 //! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old.
+//! old, files that expired, blobs that no row names.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
 use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt;
 
 use super::{
     journal::NodeStanding,
     supervision::{ActorTree, Ctx, Handle, Service, ServiceContext, Spec, Vitals, spawn},
 };
 use crate::{
+    blobs::{BlobError, Blobs},
     clock::Clock,
-    domain::Timestamp,
+    domain::{
+        SECOND, Timestamp,
+        blob::{BlobArea, BlobKey},
+    },
     store::{self, Db, StoreError},
 };
 
 const MAILBOX: usize = 16;
 /// Rows treated in one turn of one kind of work.
 const BATCH_MAX: u64 = 1_000;
+/// All blobs are looked through this often.
+const ORPHANS_EVERY: Timestamp = 3_600 * SECOND;
+/// A blob is written before its row; a younger one may still get its row.
+const ORPHAN_AGE_MIN: Timestamp = 3_600 * SECOND;
+/// Names of blobs that are looked up at once.
+const NAMES_MAX: usize = 500;
 
 #[derive(Clone)]
 pub struct Parts {
     pub db: Db,
+    pub blobs: Blobs,
     pub clock: Clock,
     pub standing: Arc<NodeStanding>,
     pub interval: Duration,
@@ -33,11 +46,13 @@ pub struct Sweeper {
     parts: Parts,
     sweeping: bool,
     swept: u64,
+    /// When all blobs were looked through last.
+    orphans_at: Timestamp,
 }
 
 /// Starts the sweeper on the current thread.
 pub fn start(tree: &ActorTree, parts: Parts, parent: &Arc<Vitals>) -> Handle<Sweeper> {
-    let factory = move || Sweeper { parts: parts.clone(), sweeping: false, swept: 0 };
+    let factory = move || Sweeper { parts: parts.clone(), sweeping: false, swept: 0, orphans_at: parts.clock.now() };
     spawn(tree, Spec::new("sweeper", MAILBOX, factory).under(parent))
 }
 
@@ -51,7 +66,16 @@ impl Service for Sweeper {
             }
             sweeper.sweeping = true;
             let parts = sweeper.parts.clone();
-            ctx.run(async move { sweep(&parts).await }, |sweeper, outcome, _| {
+            let now = parts.clock.now();
+            let looks_for_orphans = now - sweeper.orphans_at >= ORPHANS_EVERY;
+            if looks_for_orphans {
+                sweeper.orphans_at = now;
+            }
+            let work = async move {
+                sweep(&parts).await?;
+                if looks_for_orphans { sweep_orphans(&parts, now).await } else { Ok(()) }
+            };
+            ctx.run(work, |sweeper, outcome, _| {
                 sweeper.sweeping = false;
                 sweeper.swept += 1;
                 if let Err(error) = outcome {
@@ -66,7 +90,15 @@ impl Service for Sweeper {
     }
 }
 
-async fn sweep(parts: &Parts) -> Result<(), StoreError> {
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let now = parts.clock.now();
     let own = parts.standing.node_id();
     for node_id in store::nodes::expired_nodes(&parts.db, now).await? {
@@ -82,7 +114,8 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let signed_out = store::sessions::delete_expired(&parts.db, now).await? + store::mail_tokens::delete_expired(&parts.db, now).await?;
     let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
-    if expired + forgotten + responses + uncached + signed_out + forgotten_events > 0 {
+    let files = forget_files(parts, now).await?;
+    if files + expired + forgotten + responses + uncached + signed_out + forgotten_events > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
@@ -90,8 +123,134 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
             security_events_deleted = forgotten_events,
+            files_deleted = files,
             "swept"
         );
     }
     Ok(())
+}
+
+/// Deletes files that expired: their rows, then their blobs. A blob that stays is an orphan from now on.
+async fn forget_files(parts: &Parts, now: Timestamp) -> Result<u64, SweepError> {
+    let blobs = store::files::delete_expired(&parts.db, now, BATCH_MAX).await?;
+    for key in blobs.iter().filter_map(|blob| BlobKey::parse(blob)) {
+        parts.blobs.delete(&key).await?;
+    }
+    Ok(blobs.len() as u64)
+}
+
+/// Deletes blobs that no row names: of uploads that were cut short, and of rows whose blob could not be deleted with them.
+async fn sweep_orphans(parts: &Parts, now: Timestamp) -> Result<(), SweepError> {
+    let mut deleted = 0u64;
+    let mut batches = parts.blobs.list(None).try_ready_chunks(NAMES_MAX);
+    while let Some(keys) = batches.try_next().await.map_err(|error| error.1)? {
+        let old = |key: &BlobKey| key.made_at().is_some_and(|made_at| now - made_at >= ORPHAN_AGE_MIN);
+        // Only of areas whose rows are known here: of the others nobody can say that nothing names them.
+        let keys: Vec<BlobKey> = keys.into_iter().filter(|key| key.area() == Some(BlobArea::Files) && old(key)).collect();
+        if keys.is_empty() {
+            continue;
+        }
+        let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
+        let named = store::files::named_blobs(&parts.db, &names).await?;
+        for key in keys.iter().filter(|key| !named.contains(key.as_str())) {
+            parts.blobs.delete(key).await?;
+            deleted += 1;
+        }
+    }
+    if deleted > 0 {
+        tracing::warn!(blobs_deleted = deleted, "swept blobs that no row names");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        actors::blobs,
+        config::BlobSettings,
+        domain::{account::AccountStatus, quota::Limits, seal::Sealer},
+        store::files::{Allowance, File},
+    };
+
+    const START: Timestamp = 1_800_000_000_000_000;
+    const ACCOUNT: &str = "acc_1";
+
+    /// Writes a blob of this age, with or without its row.
+    async fn put(parts: &Parts, area: BlobArea, row: Option<Option<Timestamp>>) -> BlobKey {
+        let id = parts.clock.new_id("file");
+        let key = BlobKey::new(ACCOUNT, area, &id).unwrap();
+        blobs::put(&parts.blobs, &key, Bytes::from_static(b"x")).await.unwrap();
+        if let Some(expires_at) = row {
+            let now = parts.clock.now();
+            let file = File {
+                id,
+                account_id: ACCOUNT.to_owned(),
+                purpose: "user_data".to_owned(),
+                filename: "a".to_owned(),
+                mime: "text/plain".to_owned(),
+                bytes: 1,
+                sha256: String::new(),
+                blob: key.as_str().to_owned(),
+                created_at: now,
+                expires_at,
+            };
+            let allowance = Allowance { files_max: 10, bytes_max: 10 };
+            assert_eq!(store::files::insert(&parts.db, &file, allowance, now).await, Ok(None));
+        }
+        key
+    }
+
+    #[tokio::test]
+    async fn expired_files_and_orphans_go_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::manual(START);
+        let options = store::Options {
+            url: format!("sqlite://{}/x.db", dir.path().display()),
+            durability: store::Durability::Process,
+            max_connections: 2,
+            busy_timeout_ms: 1_000,
+            acquire_timeout_ms: 1_000,
+        };
+        let db = Db::open(&options).await.unwrap();
+        db.migrate().await.unwrap();
+        let account = store::accounts::NewAccount {
+            id: ACCOUNT.to_owned(),
+            locator: "l".to_owned(),
+            email: "e@example.com".to_owned(),
+            name: String::new(),
+            status: AccountStatus::Active,
+            verified_at: None,
+            limits: Limits::default(),
+            plan_id: None,
+            is_operator: false,
+            locale: "en".to_owned(),
+            created_at: START,
+        };
+        store::accounts::create(&db, account).await.unwrap();
+        let parts = Parts {
+            db,
+            blobs: Blobs::open(&BlobSettings::default(), dir.path(), Sealer::new(&[7; 32]).unwrap()).unwrap(),
+            clock,
+            standing: Arc::new(NodeStanding::new("node_1".to_owned(), Timestamp::MAX)),
+            interval: Duration::from_secs(1),
+        };
+        let kept = put(&parts, BlobArea::Files, Some(None)).await;
+        let expired = put(&parts, BlobArea::Files, Some(Some(START + 60 * SECOND))).await;
+        let orphan = put(&parts, BlobArea::Files, None).await;
+        let unknown = put(&parts, BlobArea::Exports, None).await;
+        hand.advance(Duration::from_secs(3_600));
+        let young = put(&parts, BlobArea::Files, None).await;
+        let there = async |key: &BlobKey| parts.blobs.exists(key).await.unwrap();
+
+        let now = parts.clock.now();
+        assert_eq!(forget_files(&parts, now).await.unwrap(), 1);
+        assert!(!there(&expired).await && there(&kept).await && there(&orphan).await);
+        sweep_orphans(&parts, now).await.unwrap();
+        assert!(!there(&orphan).await, "an upload that was cut short");
+        assert!(there(&kept).await && there(&young).await && there(&unknown).await);
+        sweep(&parts).await.unwrap();
+    }
 }

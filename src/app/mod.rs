@@ -20,9 +20,11 @@ pub use stop::Stopper;
 
 use self::node::{Node, Role};
 use crate::{
+    blobs::BlobError,
     clock::Clock,
     config::{Settings, secrets::SecretsError},
     control::ControlError,
+    domain::seal::SealError,
     store::StoreError,
 };
 
@@ -33,6 +35,10 @@ pub enum StartError {
     Secrets(#[from] SecretsError),
     #[error("database: {0}")]
     Store(#[from] StoreError),
+    #[error("blobs: {0}")]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
     #[error("{0}")]
     Control(#[from] ControlError),
     #[error("{0}")]

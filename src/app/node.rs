@@ -12,10 +12,12 @@ use crate::{
         sweeper,
     },
     app::StartError,
+    blobs::Blobs,
     clock::Clock,
     config::{Durability, Settings, secrets, settings::SignUp},
     control::{
         Control, NodeFacts, Site,
+        files::FilePolicy,
         passwords::Passwords,
         people::{Guard, GuardRules, People, PeoplePolicy},
     },
@@ -66,6 +68,7 @@ pub struct Shared {
     pub standing: Arc<NodeStanding>,
     pub drain: Drain,
     pub sealer: Sealer,
+    pub blobs: Blobs,
     pub hasher: KeyHasher,
     pub account_policy: account::Policy,
     pub call_policy: pipeline::Policy,
@@ -73,6 +76,7 @@ pub struct Shared {
     pub accounts_max_per_shard: usize,
     pub root: Arc<Vitals>,
     pub facts: NodeFacts,
+    pub files: FilePolicy,
     pub site: Site,
     pub people: People,
 }
@@ -89,9 +93,9 @@ impl Node {
                 settings.server.data_dir.display()
             )));
         }
-        if secrets.sealing_key_created && holds_sealed_keys(&db).await? {
+        if secrets.sealing_key_created && holds_sealed(&db).await? {
             return Err(StartError::Settings(format!(
-                "the sealing key is missing from {} but the database holds upstream keys, which only open with it; restore the file sealing_key or set security.upstream_key",
+                "the sealing key is missing from {} but the database holds upstream keys or files, which only open with it; restore the file sealing_key or set security.upstream_key",
                 settings.server.data_dir.display()
             )));
         }
@@ -118,6 +122,7 @@ impl Node {
         let commit_timeout = Duration::from_millis(settings.ledger.commit_timeout_ms());
         let journal = JournalClient::new(spool, journal_actor.clone(), standing.clone(), clock.clone(), awaited, commit_timeout);
         let sealer = Sealer::new(&secrets.sealing_key)?;
+        let blobs = Blobs::open(&settings.blobs, &settings.server.data_dir, sealer.clone())?;
         let breaker = BreakerPolicy {
             failures_to_open: settings.upstream.breaker_failures,
             open_for_ms: settings.upstream.breaker_open_ms,
@@ -137,6 +142,7 @@ impl Node {
         if role == Role::Serve {
             let parts = sweeper::Parts {
                 db: db.clone(),
+                blobs: blobs.clone(),
                 clock: clock.clone(),
                 standing: standing.clone(),
                 interval,
@@ -156,6 +162,7 @@ impl Node {
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
             people: people(settings, &clock)?,
+            files: file_policy(settings),
             site: Site { public_url: settings.public_url().into() },
             db,
             clock,
@@ -165,6 +172,7 @@ impl Node {
             journal,
             standing,
             sealer,
+            blobs,
         };
         Ok(Self { parts, root, journal_actor, role })
     }
@@ -211,8 +219,10 @@ impl Shared {
             journal: self.journal.clone(),
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
+            blobs: self.blobs.clone(),
             hasher: self.hasher.clone(),
             node: self.facts,
+            files: self.files,
             site: self.site.clone(),
             people: self.people.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
@@ -228,6 +238,7 @@ impl Shared {
             connector,
             db: self.db.clone(),
             sealer: self.sealer.clone(),
+            blobs: self.blobs.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             drain: self.drain.clone(),
@@ -259,10 +270,10 @@ pub fn workers(settings: &Settings) -> usize {
 }
 
 /// Whether the database holds anything that only opens with the sealing key.
-async fn holds_sealed_keys(db: &Db) -> Result<bool, StoreError> {
+async fn holds_sealed(db: &Db) -> Result<bool, StoreError> {
     let catalog = store::catalog::load_all(db).await?;
     let sealed = |upstream: &Upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty();
-    Ok(catalog.upstreams.iter().any(sealed) || store::provider_keys::exist(db).await?)
+    Ok(catalog.upstreams.iter().any(sealed) || store::provider_keys::exist(db).await? || store::files::exist(db).await?)
 }
 
 pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {
@@ -348,6 +359,15 @@ fn account_policy(settings: &Settings) -> account::Policy {
         journal_holds_after: Duration::from_millis(settings.ledger.hold_journal_after_ms),
         // A duplicate that was sent while the call ran has arrived by then.
         idempotency_memory: Duration::from_secs(60),
+    }
+}
+
+fn file_policy(settings: &Settings) -> FilePolicy {
+    let files = &settings.files;
+    FilePolicy {
+        bytes_max: files.bytes_max,
+        allowance: store::files::Allowance { files_max: files.account_files_max, bytes_max: files.account_bytes_max },
+        retention: files.retention(),
     }
 }
 

@@ -48,6 +48,22 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
     );
     expect(has_scheme(&settings.redis.url, &["redis", "rediss"]), "redis.url", "must begin with redis:// or rediss://".to_owned());
 
+    let blobs = &settings.blobs;
+    let names_bucket = blobs.bucket().is_some_and(|(bucket, _)| !bucket.is_empty());
+    expect(blobs.url.is_none() || names_bucket, "blobs.url", "must be s3://BUCKET or s3://BUCKET/PREFIX".to_owned());
+    if names_bucket {
+        let needed = "is needed as well, because blobs.url names a bucket";
+        expect(blobs.access_key_id.as_deref().is_some_and(|id| !id.is_empty()), "blobs.access_key_id", needed.to_owned());
+        expect(
+            blobs.secret_access_key.as_ref().is_some_and(|secret| !secret.expose().is_empty()),
+            "blobs.secret_access_key",
+            needed.to_owned(),
+        );
+    }
+    if let Some(Err(message)) = blobs.endpoint.as_ref().map(|url| check_url(url, &["http", "https"])) {
+        expect(false, "blobs.endpoint", message);
+    }
+
     let ledger = &settings.ledger;
     expect(
         ledger.commit_timeout_ms() < ledger.lease_ttl_seconds.saturating_mul(1000),

@@ -53,7 +53,7 @@ pub enum SecretsError {
 
 /// Creates the data folder if needed and takes it for this process until the file is dropped.
 pub fn lock_data_dir(dir: &Path) -> Result<File, SecretsError> {
-    create_dir(dir)?;
+    create_private_dir(dir)?;
     let path = dir.join(LOCK_FILE);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
     match file.try_lock() {
@@ -66,7 +66,7 @@ pub fn lock_data_dir(dir: &Path) -> Result<File, SecretsError> {
 /// Reads the secrets from the settings or the data folder, and makes those that are missing. Call it under [`lock_data_dir`].
 /// Whether a secret may be missing (an empty database) is the caller's check, by `pepper_created` and `sealing_key_created`.
 pub fn load_or_create(data_dir: &Path, settings: &Settings) -> Result<Secrets, SecretsError> {
-    create_dir(data_dir)?;
+    create_private_dir(data_dir)?;
     let (pepper, pepper_created) = secret(settings.security.key_pepper.as_ref(), &data_dir.join(PEPPER_FILE))?;
     let (sealing, sealing_key_created) = secret(settings.security.upstream_key.as_ref(), &data_dir.join(SEALING_FILE))?;
     let mut sealing_key = Zeroizing::new([0; 32]);
@@ -132,7 +132,8 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-fn create_dir(dir: &Path) -> Result<(), SecretsError> {
+/// Makes a folder that only its owner may enter, and those above it.
+pub fn create_private_dir(dir: &Path) -> Result<(), SecretsError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -15,7 +15,7 @@ use super::{
     schema::{Kind, Setting, Shape, section},
 };
 use crate::{
-    domain::{Micros, quota::Limits},
+    domain::{Micros, SECOND, quota::Limits},
     telemetry::{logging::LogFormat, redact::Secret},
 };
 
@@ -362,6 +362,53 @@ impl Responses {
     }
 }
 
+section! {
+    /// `[blobs]`: files, images, attachments and archives, sealed.
+    BlobSettings in "blobs" {
+        /// `s3://BUCKET/PREFIX`; unset means the folder `blobs` in `server.data_dir`.
+        url: Option<String> = None;
+        /// URL of a server that speaks S3; unset means AWS.
+        endpoint: Option<String> = None;
+        /// Region of the bucket.
+        region: String = "us-east-1".to_owned();
+        /// Access key of the bucket.
+        access_key_id: Option<String> = None;
+        /// Secret of the access key.
+        secret_access_key: Option<Secret> = None;
+    }
+}
+
+impl BlobSettings {
+    /// The bucket and the prefix of all names in it, when blobs are kept in one.
+    pub fn bucket(&self) -> Option<(&str, &str)> {
+        let place = self.url.as_deref()?.strip_prefix("s3://")?;
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        Some((bucket, prefix.trim_matches('/')))
+    }
+}
+
+section! {
+    /// `[files]`: `/v1/files`.
+    Files in "files" {
+        /// Largest file, in bytes; `server.max_body_bytes` counts as well.
+        bytes_max: u64 = 33_554_432, 1024 to GIBIBYTE;
+        /// Bytes of all files of one account.
+        account_bytes_max: u64 = 1_073_741_824, 0 to i64::MAX;
+        /// Files of one account.
+        account_files_max: u64 = 10_000, 0 to 10_000_000;
+        /// Days after which a file is deleted whose upload says nothing else; 0 means it stays until it is deleted.
+        retention_days: u64 = 0, 0 to 3650;
+    }
+}
+
+impl Files {
+    /// In microseconds; `None` when files stay until they are deleted.
+    pub fn retention(&self) -> Option<i64> {
+        let days = i64::try_from(self.retention_days).ok().filter(|days| *days > 0)?;
+        Some(days.saturating_mul(DAY_SECONDS).saturating_mul(SECOND))
+    }
+}
+
 /// The whole tree. Made by [`super::load`]; the default is what an empty file means.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -386,6 +433,8 @@ pub struct Settings {
     pub responses: Responses,
     pub realtime: Realtime,
     pub cache: Cache,
+    pub blobs: BlobSettings,
+    pub files: Files,
     pub compat: Compat,
     pub bench: Bench,
 }
@@ -412,7 +461,10 @@ impl Settings {
             Idempotency::SETTINGS,
             Compat::SETTINGS,
             Responses::SETTINGS,
+            Cache::SETTINGS,
             Realtime::SETTINGS,
+            BlobSettings::SETTINGS,
+            Files::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]

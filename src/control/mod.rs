@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod catalog;
 pub mod check;
 pub mod credits;
+pub mod files;
 pub mod foreign;
 pub mod import;
 pub mod input;
@@ -35,8 +36,9 @@ pub use self::{
 };
 use crate::{
     actors::{catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, supervision::ActorTree},
+    blobs::{BlobError, Blobs},
     clock::Clock,
-    domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal},
+    domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal, seal::SealError},
     store::{Db, Durability, StoreError, ledger::LedgerFailure, seal::Sealer},
     upstream::Connector,
 };
@@ -54,10 +56,13 @@ pub struct Control {
     pub journal: JournalClient,
     pub tree: ActorTree,
     pub sealer: Sealer,
+    /// Contents that rows only name; see [`crate::actors::blobs`].
+    pub blobs: Blobs,
     pub hasher: KeyHasher,
     /// For testing upstreams; calls use that of their own thread.
     pub connector: Connector,
     pub node: NodeFacts,
+    pub files: files::FilePolicy,
     pub site: Site,
     pub people: people::People,
 }
@@ -156,6 +161,21 @@ impl From<StoreError> for ControlError {
             StoreError::NotFound(what) => Self::NotFound(what),
             StoreError::Conflict(what) => Self::Conflict(what),
             error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<SealError> for ControlError {
+    fn from(error: SealError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<BlobError> for ControlError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            BlobError::Corrupt(_) | BlobError::Settings(_) => Self::Internal(error.to_string()),
         }
     }
 }

@@ -14,6 +14,7 @@ mod counts;
 mod embeddings;
 mod endpoint;
 pub mod errors;
+pub mod files;
 pub mod format;
 pub mod gemini;
 mod inbound;

@@ -11,6 +11,14 @@ pub fn prefixed(prefix: &str, now: Timestamp, random: [u8; 10]) -> String {
     render(prefix, uuid)
 }
 
+/// The moment an id was made, in whole milliseconds. `None` for what is no id of this kind.
+pub fn made_at(id: &str) -> Option<Timestamp> {
+    let (_, hex) = id.rsplit_once('_')?;
+    let moment = Uuid::try_parse(hex).ok().filter(|_| hex.len() == uuid::fmt::Simple::LENGTH)?.get_timestamp()?;
+    let (seconds, nanos) = moment.to_unix();
+    Timestamp::try_from(seconds).ok()?.checked_mul(super::SECOND)?.checked_add(Timestamp::from(nanos / 1_000))
+}
+
 fn render(prefix: &str, uuid: Uuid) -> String {
     let mut text = String::with_capacity(prefix.len() + 33);
     text.push_str(prefix);
@@ -22,7 +30,7 @@ fn render(prefix: &str, uuid: Uuid) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::prefixed;
+    use super::{made_at, prefixed};
 
     #[test]
     fn ids_sort_by_time_and_carry_their_prefix() {
@@ -31,5 +39,9 @@ mod tests {
         assert!(earlier < later);
         assert!(later.starts_with("req_"));
         assert_eq!(later.len(), 4 + 32);
+        assert_eq!(made_at(&later), Some(1_700_000_000_001_000));
+        for other in ["", "req", "req_1", "req_00000000000000000000000000000000"] {
+            assert_eq!(made_at(other), None, "{other}");
+        }
     }
 }

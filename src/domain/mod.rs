@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod api_key;
+pub mod blob;
 pub mod catalog;
 pub mod decimal;
 pub mod id;
@@ -22,6 +23,7 @@ pub mod purse;
 pub mod quota;
 pub mod refusal;
 pub mod route;
+pub mod seal;
 pub mod usage;
 
 /// Credits in micros: 1 credit = 1 000 000 micros.

@@ -101,6 +101,12 @@ pub enum Refusal {
     Invalid { message: String, param: Option<String> },
     #[error("the request body is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: usize },
+    #[error(
+        "with the files it names this call has about {bytes} bytes, more than the {limit_bytes} of a call; name fewer or smaller files"
+    )]
+    FilesTooLarge { bytes: u64, limit_bytes: usize },
+    #[error("the file has {bytes} bytes, and {limit_bytes} are allowed")]
+    FileTooLarge { bytes: u64, limit_bytes: u64 },
     #[error("{0}")]
     IdempotencyConflict(&'static str),
     /// A bounded queue of ours is full or a store is away.

@@ -189,7 +189,9 @@ impl From<Refusal> for ApiError {
                 ..Self::new(StatusCode::BAD_REQUEST, "previous_response_not_found", text)
             },
             Refusal::Invalid { param, .. } => Self::invalid(text, param.map(Cow::from)),
-            Refusal::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", text),
+            Refusal::TooLarge { .. } | Refusal::FilesTooLarge { .. } | Refusal::FileTooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", text)
+            }
             Refusal::IdempotencyConflict(_) => Self::new(StatusCode::CONFLICT, "idempotency_conflict", text),
             Refusal::Overloaded { retry_after_ms, .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text).retry_after(retry_after_ms)

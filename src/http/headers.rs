@@ -135,13 +135,17 @@ fn strip_scheme(text: &str) -> Option<&str> {
     Some(key.trim()).filter(|key| known && !key.is_empty())
 }
 
-/// The wire format that a caller of this path expects errors in, also where the path is nobody's. `/v1/models` belongs to three.
+/// The wire format that a caller of this path expects errors in, also where the path is nobody's. `/v1/models` belongs to three,
+/// `/v1/files` to two.
 pub fn dialect(path: &str, query: &str, headers: &HeaderMap) -> Dialect {
     let is_below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if is_below("/v1beta") || is_below("/v1/tunedModels") {
         return Dialect::Gemini;
     }
     if is_below("/v1/messages") {
+        return Dialect::Anthropic;
+    }
+    if is_below("/v1/files") && (headers.contains_key("anthropic-version") || headers.contains_key("anthropic-beta")) {
         return Dialect::Anthropic;
     }
     if !is_below("/v1/models") {

@@ -47,6 +47,7 @@ const METHODS: [(&str, &str); 19] = [
     ("/v1/messages", "POST"),
     ("/v1/messages/count_tokens", "POST"),
     ("/v1/models", "GET"),
+    ("/v1/files", "GET, POST"),
     ("/v1beta/models", "GET"),
     ("/v1/key", "GET"),
     ("/v1/credits", "GET"),

@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, replay, routing, stored};
+use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, files, replay, routing, stored};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, OwnKeys, RateState},
@@ -93,6 +93,10 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
     }
     let started_at = pipeline.clock.now();
     let keep = stored::prepare(pipeline, &mut incoming).await?;
+    if files::may_name(incoming.head.endpoint, &incoming.body) {
+        let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
+        incoming.body = files::inline(pipeline, &caller.account_id, incoming.head.endpoint, &incoming.body).await?;
+    }
     let read = match read(pipeline, &incoming).await {
         Ok(read) => read,
         Err(refusal) => {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{Pipeline, admission::shown, stored};
+use super::{Pipeline, admission::shown, files, stored};
 use crate::{
     actors::{account::Identity, detached},
     dialect::{CallHead, Inbound, tokens},
@@ -17,6 +17,9 @@ const COUNT_INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Counts the input of a call that is not made. Free; the key has to be allowed to use the model.
 pub async fn count(pipeline: &Rc<Pipeline>, caller: &Identity, mut head: CallHead, mut body: Bytes) -> Result<u64, Refusal> {
     stored::expand_for_count(pipeline, &caller.account_id, &mut head, &mut body).await?;
+    if files::may_name(head.endpoint, &body) {
+        body = files::inline(pipeline, &caller.account_id, head.endpoint, &body).await?;
+    }
     let call = Inbound::read(&head, &body)?;
     let named = call.model();
     let snapshot = pipeline.catalog.snapshot();

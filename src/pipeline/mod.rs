@@ -11,6 +11,7 @@ mod cache;
 mod counting;
 mod drain;
 mod exchange;
+mod files;
 mod metering;
 pub mod realtime;
 mod relay;
@@ -37,6 +38,7 @@ use crate::{
         directory::{Accounts, Presented},
         journal::{JournalClient, NotDurable},
     },
+    blobs::Blobs,
     clock::Clock,
     dialect::CallHead,
     domain::{Micros, Timestamp, refusal::Refusal},
@@ -55,6 +57,8 @@ pub struct Pipeline {
     pub db: Db,
     /// For answers that are kept.
     pub sealer: Sealer,
+    /// For files that calls name.
+    pub blobs: Blobs,
     pub clock: Clock,
     pub metrics: Metrics,
     pub drain: Drain,

@@ -74,7 +74,7 @@ pub fn seal_further_keys(sealer: &Sealer, upstream: &str, keys: &[&str]) -> Resu
         return Ok(Vec::new());
     }
     let list = Zeroizing::new(sql::to_json(&keys)?);
-    sealer.seal(&further_keys(upstream), &list)
+    Ok(sealer.seal(&further_keys(upstream), &list)?)
 }
 
 /// Whose they are to the sealer; names of upstreams have no slash.

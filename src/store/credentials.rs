@@ -24,11 +24,11 @@ fn owner(account_id: &str) -> String {
 }
 
 pub fn seal_totp(sealer: &Sealer, account_id: &str, secret: &str) -> Result<Vec<u8>, StoreError> {
-    sealer.seal(&owner(account_id), secret)
+    Ok(sealer.seal(&owner(account_id), secret)?)
 }
 
 pub fn open_totp(sealer: &Sealer, account_id: &str, sealed: &[u8]) -> Result<zeroize::Zeroizing<String>, StoreError> {
-    sealer.open(&owner(account_id), sealed).map(zeroize::Zeroizing::new)
+    Ok(sealer.open(&owner(account_id), sealed).map(zeroize::Zeroizing::new)?)
 }
 
 /// Empty credentials for accounts that have none.

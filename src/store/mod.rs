@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod credentials;
 pub mod domains;
 mod error;
+pub mod files;
 pub mod foreign;
 pub mod foreign_one_api;
 pub mod idempotency;

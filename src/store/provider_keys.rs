@@ -25,11 +25,11 @@ fn owner(account_id: &str, upstream: &str) -> String {
 }
 
 pub fn seal(sealer: &Sealer, account_id: &str, upstream: &str, key: &str) -> Result<Vec<u8>, StoreError> {
-    sealer.seal(&owner(account_id, upstream), key)
+    Ok(sealer.seal(&owner(account_id, upstream), key)?)
 }
 
 pub fn open(sealer: &Sealer, key: &ProviderKey) -> Result<Zeroizing<String>, StoreError> {
-    sealer.open(&owner(&key.account_id, &key.upstream), &key.sealed_key).map(Zeroizing::new)
+    Ok(sealer.open(&owner(&key.account_id, &key.upstream), &key.sealed_key).map(Zeroizing::new)?)
 }
 
 /// All keys of an account, by upstream.

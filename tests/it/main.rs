@@ -27,6 +27,7 @@ mod credits;
 mod echo;
 mod embeddings;
 mod faults;
+mod files;
 mod gemini;
 mod idempotency;
 mod imports;

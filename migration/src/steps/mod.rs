@@ -5,6 +5,7 @@ mod cache;
 mod catalog;
 mod catalog_facts;
 mod compat;
+mod files;
 mod identity;
 mod ledger;
 mod routing;
@@ -26,4 +27,5 @@ pub const ALL: &[Step] = &[
     stored_responses::STEP,
     compat::STEP,
     identity::STEP,
+    files::STEP,
 ];

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod completions;
+pub mod files;
 pub mod gemini;
 pub mod media;
 pub mod messages;
@@ -34,6 +35,11 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(responses::list_input_items)
         .service(responses::retrieve)
         .service(responses::delete_response)
+        .service(files::upload_file)
+        .service(files::list_files)
+        .service(files::retrieve_file)
+        .service(files::delete_file)
+        .service(files::download_file)
         .service(gemini::call_model)
         .service(gemini::call_tuned_model)
         .route("/v1beta/{call:.+:[A-Za-z]+}", web::post().to(gemini::call_named))

@@ -2,6 +2,7 @@
 
 mod calls;
 mod credits;
+mod files;
 mod responses;
 mod rows;
 mod schema;

@@ -416,6 +416,23 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(
+            db,
+            "files",
+            row!(files {
+                id: "t",
+                account_id: "a",
+                purpose: "t",
+                filename: "t",
+                mime: "t",
+                bytes: 1,
+                sha256: "t",
+                blob: "t",
+                created_at: 1,
+                expires_at: 2
+            }),
+        )
+        .await;
     })
     .await;
 }

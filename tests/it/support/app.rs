@@ -101,6 +101,26 @@ impl TestApp {
         self.hand.as_ref().expect("a manual clock").advance(by);
     }
 
+    /// Where a blob of this name lies.
+    pub fn blob_path(&self, name: &str) -> std::path::PathBuf {
+        self.settings.server.data_dir.join("blobs").join(name)
+    }
+
+    /// Names of all blobs on the disk.
+    pub fn blobs(&self) -> Vec<String> {
+        fn walk(dir: &std::path::Path, name: &str, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(dir).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                let part = path.file_name().expect("a name").to_string_lossy();
+                let name = if name.is_empty() { part.to_string() } else { format!("{name}/{part}") };
+                if path.is_dir() { walk(&path, &name, found) } else { found.push(name) }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.blob_path(""), "", &mut found);
+        found
+    }
+
     async fn stop(&mut self) {
         let running = self.running.take().expect("a running application");
         let _ = running.stop.send(STOP_DEADLINE);
