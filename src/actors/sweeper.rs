@@ -1,5 +1,5 @@
-//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old.
+//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers and
+//! mails that are old.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    domain::Timestamp,
     store::{self, Db, StoreError},
 };
 
@@ -24,6 +25,8 @@ pub struct Parts {
     pub clock: Clock,
     pub standing: Arc<NodeStanding>,
     pub interval: Duration,
+    /// For which mails are kept once nothing is to be done for them.
+    pub mail_retention: Duration,
 }
 
 pub struct Sweeper {
@@ -78,13 +81,16 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
-    if expired + forgotten + responses + uncached + signed_out > 0 {
+    let retention = Timestamp::try_from(parts.mail_retention.as_micros()).unwrap_or(Timestamp::MAX);
+    let mails = store::outbox::delete_old(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
+    if expired + forgotten + responses + uncached + signed_out + mails > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
             responses_deleted = responses,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
+            mails_deleted = mails,
             "swept"
         );
     }

@@ -8,6 +8,7 @@ use crate::{
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
+        mailer::{self, MailerClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
     },
@@ -16,6 +17,7 @@ use crate::{
     config::{Durability, Settings, secrets},
     control::{Control, NodeFacts, Site},
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
+    mail::smtp::Smtp,
     pipeline::{self, CachePolicy, Drain, Pipeline},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
@@ -70,6 +72,7 @@ pub struct Shared {
     pub root: Arc<Vitals>,
     pub facts: NodeFacts,
     pub site: Site,
+    pub mailer: MailerClient,
 }
 
 impl Node {
@@ -130,9 +133,26 @@ impl Node {
         let catalog = catalog::start(catalog_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
         if role == Role::Serve {
-            let parts = sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval };
+            let mail_retention = Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400));
+            let parts = sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval, mail_retention };
             sweeper::start(&tree, parts, root.vitals());
         }
+        // A command that runs beside a node leaves its mails to that node, or to the next start.
+        let mailer = match role {
+            Role::Maintain => MailerClient::default(),
+            Role::Serve => {
+                let parts = mailer::Parts {
+                    db: db.clone(),
+                    sealer: sealer.clone(),
+                    clock: clock.clone(),
+                    metrics: metrics.clone(),
+                    smtp: Smtp::of(&settings.mail).map_err(StartError::Settings)?,
+                    public_url: settings.public_url().into(),
+                    show: super::kept::show,
+                };
+                mailer::start(&tree, parts, root.vitals())
+            }
+        };
         let workers = workers(settings);
         let parts = Shared {
             accounts: Accounts::new(workers),
@@ -145,6 +165,7 @@ impl Node {
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
             site: Site { public_url: settings.public_url().into() },
+            mailer,
             db,
             clock,
             metrics,
@@ -202,6 +223,7 @@ impl Shared {
             hasher: self.hasher.clone(),
             node: self.facts,
             site: self.site.clone(),
+            mailer: self.mailer.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }

@@ -110,8 +110,15 @@ mod tests {
         let address = parse("smtps://me%40example.com:p%2Fw%3A1@mail.example.com").unwrap();
         assert_eq!(address.credentials, Some(("me@example.com".to_owned(), Secret::new("p/w:1"))));
         assert!(!format!("{address:?}").contains("p/w"));
-        for bad in ["http://hunter2@h", "smtp://", "hunter2", "smtp://me:hunter2@h/path", "smtp://hunter2@h", "smtps://h?tls=none", "smtp://h?hunter2"]
-        {
+        for bad in [
+            "http://hunter2@h",
+            "smtp://",
+            "hunter2",
+            "smtp://me:hunter2@h/path",
+            "smtp://hunter2@h",
+            "smtps://h?tls=none",
+            "smtp://h?hunter2",
+        ] {
             let message = parse(bad).unwrap_err();
             assert!(!message.contains("hunter2"), "{bad}: {message}");
         }

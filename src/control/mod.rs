@@ -18,6 +18,7 @@ pub mod input;
 pub mod keys;
 pub mod mail;
 pub mod node;
+pub mod outbox;
 pub mod owner;
 pub mod page;
 pub mod provider_keys;
@@ -32,7 +33,10 @@ pub use self::{
     page::{Page, PageRequest},
 };
 use crate::{
-    actors::{catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, supervision::ActorTree},
+    actors::{
+        catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, mailer::MailerClient,
+        supervision::ActorTree,
+    },
     clock::Clock,
     domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal},
     store::{Db, Durability, StoreError, ledger::LedgerFailure, seal::Sealer},
@@ -57,6 +61,7 @@ pub struct Control {
     pub connector: Connector,
     pub node: NodeFacts,
     pub site: Site,
+    pub mailer: MailerClient,
 }
 
 /// Where browsers and mails find this gateway.

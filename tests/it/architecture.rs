@@ -6,7 +6,7 @@ use std::{
 };
 
 /// From the ground up. A layer may import itself and those of a lower number; equals do not know each other.
-const LAYERS: [(&str, u8); 12] = [
+const LAYERS: [(&str, u8); 13] = [
     ("domain", 0),
     ("dialect", 1),
     ("clock", 2),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, u8); 12] = [
     ("telemetry", 2),
     ("store", 4),
     ("upstream", 4),
+    ("mail", 4),
     ("actors", 5),
     ("pipeline", 6),
     ("control", 6),
@@ -22,13 +23,15 @@ const LAYERS: [(&str, u8); 12] = [
 ];
 
 /// Words that may stand in these layers only.
-const FENCES: [(&str, &[&str]); 9] = [
+const FENCES: [(&str, &[&str]); 11] = [
     ("sea_orm::", &["store"]),
     // Telemetry exports traces with it; calls to models are made in `upstream` only.
     ("hyper", &["upstream", "telemetry"]),
     ("actix_web", &["http", "app"]),
     ("actix::", &["actors", "http", "app"]),
     ("governor", &["actors", "clock"]),
+    ("lettre", &["mail"]),
+    ("askama", &["mail"]),
     ("std::env", &["config"]),
     ("process::exit", &["app", "main"]),
     ("SystemTime", &["clock"]),

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod credits;
 pub(super) mod extract;
 pub mod keys;
+pub mod mails;
 pub mod node;
 pub mod usage;
 pub mod views;
@@ -22,6 +23,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(credits::configure)
         .configure(keys::configure)
         .configure(catalog::configure)
+        .configure(mails::configure)
         .configure(usage::configure)
         .configure(node::configure);
 }

@@ -41,7 +41,8 @@ impl Mail {
     /// A header as it is written, without decoding.
     pub fn header(&self, name: &str) -> Option<&str> {
         let head = self.raw.split("\r\n\r\n").next()?;
-        head.split("\r\n").find_map(|line| line.split_once(": ").filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+        head.split("\r\n")
+            .find_map(|line| line.split_once(": ").filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value))
     }
 
     /// The first link of the text part.
