@@ -2,6 +2,7 @@
 
 mod calls;
 mod credits;
+mod outbox;
 mod responses;
 mod rows;
 mod schema;
