@@ -206,7 +206,7 @@ async fn work_on(parts: &Parts, mail: &Claimed) -> Result<(), StoreError> {
     let settled = outcome(parts, mail).await;
     let label = match &settled {
         Settled::Sent { .. } => "sent",
-        Settled::Held => "held",
+        Settled::Held { .. } => "held",
         Settled::Again { .. } => "retried",
         Settled::Dead { .. } => "dead",
         Settled::Expired { .. } => "expired",
@@ -218,7 +218,7 @@ async fn work_on(parts: &Parts, mail: &Claimed) -> Result<(), StoreError> {
         Settled::Dead { error } | Settled::Expired { error } => {
             tracing::warn!(mail.id = %mail.id, mail.kind = %mail.kind, tries = mail.attempts, error, "a mail was given up; see GET /admin/v1/mails?status=dead");
         }
-        Settled::Sent { .. } | Settled::Held => {}
+        Settled::Sent { .. } | Settled::Held { .. } => {}
     }
     parts.metrics.mail(label);
     if !store::outbox::settle(&parts.db, mail, &settled).await? {
@@ -239,7 +239,7 @@ async fn outcome(parts: &Parts, mail: &Claimed) -> Settled {
         let carries = message.link().or(message.code());
         // What nobody could read is tried again like a mail that did not go out.
         return match (parts.show)(&Kept { kind: &mail.kind, recipient: &mail.recipient, carries }) {
-            true => Settled::Held,
+            true => Settled::Held { at: parts.clock.now() },
             false => later(parts, mail, "it could not be printed to standard output".to_owned()),
         };
     };

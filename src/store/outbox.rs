@@ -93,8 +93,10 @@ pub enum Settled {
     Sent {
         at: Timestamp,
     },
-    /// Shown to the operator in place of being sent; that was no try.
-    Held,
+    /// Shown to the operator in place of being sent; that was no try. A node that can send may have it at once.
+    Held {
+        at: Timestamp,
+    },
     Again {
         at: Timestamp,
         error: String,
@@ -185,7 +187,7 @@ pub async fn settle(db: &Db, mail: &Claimed, settled: &Settled) -> Result<bool, 
     let attempts: i32 = sql::number(mail.attempts, "attempts")?;
     let (change, mut values): (&str, Vec<Value>) = match settled {
         Settled::Sent { at } => ("status = 'sent', sealed_message = NULL, last_error = NULL, sent_at = $4", vec![(*at).into()]),
-        Settled::Held => ("status = 'held', attempts = attempts - 1", vec![]),
+        Settled::Held { at } => ("status = 'held', attempts = attempts - 1, next_at = $4", vec![(*at).into()]),
         Settled::Again { at, error } => ("next_at = $4, last_error = $5", vec![(*at).into(), error.clone().into()]),
         Settled::Dead { error } => ("status = 'dead', last_error = $4", vec![error.clone().into()]),
         Settled::Expired { error } => ("status = 'dead', sealed_message = NULL, last_error = $4", vec![error.clone().into()]),

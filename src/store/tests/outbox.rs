@@ -56,7 +56,7 @@ async fn a_claimed_mail_is_nobody_elses_until_its_claim_ends() {
 async fn every_outcome_is_kept() {
     with_db(async |db| {
         let outcomes = [
-            (Settled::Held, MailStatus::Held, 0),
+            (Settled::Held { at: NOW }, MailStatus::Held, 0),
             (Settled::Again { at: NOW + 9, error: "later".to_owned() }, MailStatus::Pending, 1),
             (Settled::Dead { error: "no".to_owned() }, MailStatus::Dead, 1),
             (Settled::Expired { error: "old".to_owned() }, MailStatus::Dead, 1),
@@ -67,10 +67,11 @@ async fn every_outcome_is_kept() {
             let mail = claim(db, false, NOW).await.pop().unwrap();
             assert!(outbox::settle(db, &mail, &settled).await.unwrap());
             let row = outbox::get(db, &id).await.unwrap().unwrap();
-            assert_eq!(
-                (row.status, row.attempts, row.next_at),
-                (status, attempts, if attempts == 1 && index == 1 { NOW + 9 } else { NOW + SECOND })
-            );
+            let next_at = match &settled {
+                Settled::Held { at } | Settled::Again { at, .. } => *at,
+                _ => NOW + SECOND,
+            };
+            assert_eq!((row.status, row.attempts, row.next_at), (status, attempts, next_at));
         }
         let depth = outbox::depth(db, true, NOW + SECOND).await.unwrap();
         assert_eq!((depth.pending, depth.held, depth.dead, depth.due), (1, 1, 2, 2));
