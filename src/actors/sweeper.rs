@@ -1,5 +1,5 @@
 //! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old, files that expired, blobs that no row names.
+//! old, mails that are old, files that expired, blobs that no row names.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -40,6 +40,8 @@ pub struct Parts {
     pub interval: Duration,
     /// How long the security log is kept, in microseconds.
     pub security_log: Timestamp,
+    /// For which mails are kept once nothing is to be done for them.
+    pub mail_retention: Duration,
 }
 
 pub struct Sweeper {
@@ -114,8 +116,10 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let signed_out = store::sessions::delete_expired(&parts.db, now).await? + store::mail_tokens::delete_expired(&parts.db, now).await?;
     let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
+    let retention = Timestamp::try_from(parts.mail_retention.as_micros()).unwrap_or(Timestamp::MAX);
+    let mails = store::outbox::delete_old(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
     let files = forget_files(parts, now).await?;
-    if files + expired + forgotten + responses + uncached + signed_out + forgotten_events > 0 {
+    if files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
@@ -124,6 +128,7 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
             sessions_deleted = signed_out,
             security_events_deleted = forgotten_events,
             files_deleted = files,
+            mails_deleted = mails,
             "swept"
         );
     }

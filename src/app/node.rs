@@ -8,6 +8,7 @@ use crate::{
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
+        mailer::{self, MailerClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
     },
@@ -22,6 +23,7 @@ use crate::{
         people::{Guard, GuardRules, People, PeoplePolicy},
     },
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
+    mail::smtp::Smtp,
     pipeline::{self, CachePolicy, Drain, Pipeline, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
@@ -79,6 +81,7 @@ pub struct Shared {
     pub files: FilePolicy,
     pub site: Site,
     pub people: People,
+    pub mailer: MailerClient,
 }
 
 impl Node {
@@ -146,10 +149,27 @@ impl Node {
                 clock: clock.clone(),
                 standing: standing.clone(),
                 interval,
+                mail_retention: Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400)),
                 security_log: days(settings.privacy.security_log_days),
             };
             sweeper::start(&tree, parts, root.vitals());
         }
+        // A command that runs beside a node leaves its mails to that node, or to the next start.
+        let mailer = match role {
+            Role::Maintain => MailerClient::default(),
+            Role::Serve => {
+                let parts = mailer::Parts {
+                    db: db.clone(),
+                    sealer: sealer.clone(),
+                    clock: clock.clone(),
+                    metrics: metrics.clone(),
+                    smtp: Smtp::of(&settings.mail).map_err(StartError::Settings)?,
+                    public_url: settings.public_url().into(),
+                    show: super::kept::show,
+                };
+                mailer::start(&tree, parts, root.vitals())
+            }
+        };
         let workers = workers(settings);
         let parts = Shared {
             accounts: Accounts::new(workers),
@@ -164,6 +184,7 @@ impl Node {
             people: people(settings, &clock)?,
             files: file_policy(settings),
             site: Site { public_url: settings.public_url().into() },
+            mailer,
             db,
             clock,
             metrics,
@@ -225,6 +246,7 @@ impl Shared {
             files: self.files,
             site: self.site.clone(),
             people: self.people.clone(),
+            mailer: self.mailer.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }

@@ -320,6 +320,19 @@ section! {
 }
 
 section! {
+    /// `[mail]`
+    Mail in "mail" {
+        /// Server that takes our mails: `smtp://` (STARTTLS required, plain on loopback or with `?tls=none`) or `smtps://`, user and password
+        /// in the URL. Unset keeps mails in the outbox, and `serve` prints their links.
+        smtp_url: Option<Secret> = None;
+        /// Sender of all mails: `pixgate@example.com` or `Pixgate <pixgate@example.com>`; needed with `mail.smtp_url`.
+        from: Option<String> = None;
+        /// Days for which mails are kept in the outbox once nothing is to be done for them; what was sent is kept without its content.
+        retention_days: u64 = 30, 1 to 3650;
+    }
+}
+
+section! {
     /// `[idempotency]`
     Idempotency in "idempotency" {
         /// Hours for which an `Idempotency-Key` is remembered.
@@ -429,6 +442,7 @@ pub struct Settings {
     #[serde(flatten)]
     pub providers: Providers,
     pub telemetry: Telemetry,
+    pub mail: Mail,
     pub idempotency: Idempotency,
     pub responses: Responses,
     pub realtime: Realtime,
@@ -458,6 +472,7 @@ impl Settings {
             Bootstrap::SETTINGS,
             Providers::SETTINGS,
             Telemetry::SETTINGS,
+            Mail::SETTINGS,
             Idempotency::SETTINGS,
             Compat::SETTINGS,
             Responses::SETTINGS,
@@ -493,14 +508,11 @@ impl Settings {
     }
 }
 
-const MAIL: &str = "sending mail";
 const PAYMENTS: &str = "payments";
 const RENDER: &str = "rendering";
 
 /// Names that the contract promises and whose features come later.
 const RESERVED: &[Setting] = &[
-    Setting::reserved::<Secret>("mail.smtp_url", MAIL),
-    Setting::reserved::<String>("mail.from", MAIL),
     Setting::reserved::<Secret>("payments.stripe.secret_key", PAYMENTS),
     Setting::reserved::<Secret>("payments.stripe.webhook_secret", PAYMENTS),
     Setting::reserved::<String>("payments.stripe.base_url", PAYMENTS),

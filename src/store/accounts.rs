@@ -12,7 +12,12 @@ use sea_orm::{
     sea_query::{Func, LikeExpr},
 };
 
-use super::{Db, StoreError, sql};
+use super::{
+    Db, StoreError,
+    outbox::{self, NewMail},
+    seal::Sealer,
+    sql,
+};
 use crate::domain::{
     Timestamp,
     account::{Account, AccountStatus},
@@ -130,6 +135,28 @@ pub async fn count(db: &Db) -> Result<u64, StoreError> {
 
 /// Changes an account and answers with all of it. [`StoreError::NotFound`], or [`StoreError::Conflict`] on a taken e-mail address.
 pub async fn update(db: &Db, id: &str, patch: AccountPatch, now: Timestamp) -> Result<Account, StoreError> {
+    change(db, id, patch, now, None).await
+}
+
+/// The same with mails that go out if, and only if, the change is made.
+pub async fn update_with_mails(
+    db: &Db,
+    sealer: &Sealer,
+    id: &str,
+    patch: AccountPatch,
+    mails: &[NewMail],
+    now: Timestamp,
+) -> Result<Account, StoreError> {
+    change(db, id, patch, now, Some((sealer, mails))).await
+}
+
+async fn change(
+    db: &Db,
+    id: &str,
+    patch: AccountPatch,
+    now: Timestamp,
+    mails: Option<(&Sealer, &[NewMail])>,
+) -> Result<Account, StoreError> {
     let email = patch.email.clone().unwrap_or_default();
     let mut change = ActiveModel { updated_at: Set(now), ..Default::default() };
     if let Some(email) = patch.email {
@@ -172,6 +199,11 @@ pub async fn update(db: &Db, id: &str, patch: AccountPatch, now: Timestamp) -> R
             .map_err(|error| taken(error.into(), &email))?;
         if changed.rows_affected == 0 {
             return Err(StoreError::NotFound(format!("account {id}")));
+        }
+        if let Some((sealer, mails)) = mails {
+            for mail in mails {
+                outbox::put(&transaction, sealer, mail).await?;
+            }
         }
         let model = Entity::find_by_id(id).one(&transaction).await?;
         transaction.commit().await?;

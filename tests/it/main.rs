@@ -32,6 +32,7 @@ mod gemini;
 mod idempotency;
 mod imports;
 mod keys_and_limits;
+mod mail;
 mod media;
 mod messages;
 mod models;

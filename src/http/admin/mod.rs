@@ -8,6 +8,7 @@ pub mod credits;
 pub mod domains;
 pub(in crate::http) mod extract;
 pub mod keys;
+pub mod mails;
 pub mod node;
 pub mod usage;
 pub mod views;
@@ -24,6 +25,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(domains::configure)
         .configure(keys::configure)
         .configure(catalog::configure)
+        .configure(mails::configure)
         .configure(usage::configure)
         .configure(node::configure);
 }
