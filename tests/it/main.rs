@@ -19,6 +19,7 @@ mod cache;
 mod caller;
 mod catalog;
 mod charging;
+mod charging_dialects;
 mod chat;
 mod compat;
 mod completions;
