@@ -280,7 +280,6 @@ impl Cell {
             Reply::garbage(),
             Reply::cut_inside_body(),
         ];
-        // Any bytes may be sound; what makes it none is another type.
         for (number, reply) in whole.into_iter().enumerate() {
             self.upstream.always(&self.model, reply);
             let answer = self.call().await;
