@@ -213,7 +213,7 @@ mod tests {
 
     fn json_of(endpoint: Endpoint, body: &str) -> (Measured, String) {
         let whole = answer(endpoint, false, body.as_bytes(), Some("application/json")).unwrap();
-        let charge = Charge { cost_micros: 5, quantities: Quantities { input_tokens: 2, ..Quantities::default() } };
+        let charge = Charge { cost_micros: 5, quantities: Quantities { input_tokens: 2, ..Quantities::default() }, ..Charge::default() };
         let (text, kind) = whole.finish(&charge);
         assert_eq!(kind, "application/json");
         (whole.measured(2).unwrap(), String::from_utf8(text.to_vec()).unwrap())
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn sound_and_subtitles_pass_as_they_are() {
-        let charge = Charge { cost_micros: 5, quantities: Quantities::default() };
+        let charge = Charge { cost_micros: 5, quantities: Quantities::default(), ..Charge::default() };
         let sound = answer(Endpoint::Speech, false, b"\xff\xfb\0", Some("audio/mpeg")).unwrap();
         assert_eq!(sound.finish(&charge), (Bytes::from_static(b"\xff\xfb\0"), Cow::Borrowed("audio/mpeg")));
         assert_eq!(sound.measured(1).unwrap().known.characters, 4);
