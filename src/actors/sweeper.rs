@@ -241,6 +241,8 @@ mod tests {
             clock,
             standing: Arc::new(NodeStanding::new("node_1".to_owned(), Timestamp::MAX)),
             interval: Duration::from_secs(1),
+            security_log: Timestamp::MAX / 2,
+            mail_retention: Duration::from_secs(86_400),
         };
         let kept = put(&parts, BlobArea::Files, Some(None)).await;
         let expired = put(&parts, BlobArea::Files, Some(Some(START + 60 * SECOND))).await;

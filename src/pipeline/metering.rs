@@ -3,7 +3,7 @@
 use super::admission::Admitted;
 use crate::{
     dialect::{Charge, Measured},
-    domain::{Micros, pricing::Quantities},
+    domain::{Micros, Timestamp, pricing::Quantities},
 };
 
 /// What is charged for.
@@ -16,8 +16,9 @@ pub struct Metered {
 }
 
 impl Metered {
-    pub fn charge(&self) -> Charge {
-        Charge { cost_micros: self.cost_micros, quantities: self.quantities }
+    /// `now` is when the answer was whole.
+    pub fn charge(&self, now: Timestamp) -> Charge {
+        Charge { cost_micros: self.cost_micros, quantities: self.quantities, ended_at: now.div_euclid(1_000_000) }
     }
 }
 

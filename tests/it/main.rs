@@ -15,11 +15,14 @@
 mod admin;
 mod architecture;
 mod bad_input;
+mod bedrock;
 mod cache;
 mod caller;
 mod catalog;
 mod charging;
+mod charging_dialects;
 mod chat;
+mod cohere;
 mod compat;
 mod completions;
 mod crash;

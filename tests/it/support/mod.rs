@@ -6,6 +6,7 @@ pub mod app;
 pub mod browser;
 pub mod client;
 pub mod db;
+pub mod dialects;
 pub mod process;
 pub mod realtime;
 pub mod smtp;
