@@ -24,6 +24,7 @@ pub mod page;
 pub mod provider_keys;
 pub mod responses;
 pub mod sign_in;
+pub mod tickets;
 pub mod usage;
 
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub struct Control {
     pub connector: Connector,
     pub node: NodeFacts,
     pub files: files::FilePolicy,
+    pub tickets: tickets::TicketPolicy,
     pub site: Site,
 }
 

@@ -40,4 +40,5 @@ mod providers;
 mod responses;
 mod routing;
 mod support;
+mod tickets;
 mod translation;

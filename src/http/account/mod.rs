@@ -5,9 +5,10 @@
 
 pub mod owner;
 pub mod session;
+pub mod tickets;
 
 use actix_web::web;
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.configure(session::configure);
+    routes.configure(session::configure).configure(tickets::configure);
 }

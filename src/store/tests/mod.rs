@@ -6,6 +6,7 @@ mod files;
 mod responses;
 mod rows;
 mod schema;
+mod tickets;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
