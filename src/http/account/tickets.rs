@@ -31,7 +31,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     let one = web::resource("/api/v1/tickets/{id}").route(web::get().to(get_ticket)).route(web::patch().to(patch_ticket));
     let messages = web::resource("/api/v1/tickets/{id}/messages").route(web::get().to(list_messages)).route(web::post().to(write_message));
     let attachments =
-        web::resource("/api/v1/tickets/{id}/attachments").route(web::get().to(list_attachments)).route(web::post().to(attach));
+        web::resource("/api/v1/tickets/{id}/attachments").route(web::get().to(list_attachments)).route(web::post().to(attach_file));
     let content = web::resource("/api/v1/tickets/{id}/attachments/{attachment_id}").route(web::get().to(get_attachment));
     routes
         .service(all.default_service(only("GET, POST")))
@@ -286,7 +286,7 @@ pub async fn list_attachments(caller: Account, id: web::Path<String>) -> Result<
     responses((status = 201, body = AttachmentView), (status = 400, description = "A bad form, a type that is not taken, or no room left"),
         (status = 404, description = "`not_found`"), (status = 409, description = "The ticket is closed"),
         (status = 413, description = "Larger than `tickets.attachment_bytes_max`")))]
-pub async fn attach(
+pub async fn attach_file(
     caller: Account,
     id: web::Path<String>,
     request: HttpRequest,

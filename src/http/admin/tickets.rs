@@ -24,14 +24,15 @@ use crate::{
 };
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    let all = web::resource("/admin/v1/tickets").route(web::get().to(list_tickets));
-    let one = web::resource("/admin/v1/tickets/{id}").route(web::get().to(get_ticket)).route(web::patch().to(patch_ticket));
+    let all = web::resource("/admin/v1/tickets").route(web::get().to(list_all_tickets));
+    let one = web::resource("/admin/v1/tickets/{id}").route(web::get().to(get_any_ticket)).route(web::patch().to(triage_ticket));
     let messages =
-        web::resource("/admin/v1/tickets/{id}/messages").route(web::get().to(list_messages)).route(web::post().to(write_message));
-    let attachments =
-        web::resource("/admin/v1/tickets/{id}/attachments").route(web::get().to(list_attachments)).route(web::post().to(attach));
+        web::resource("/admin/v1/tickets/{id}/messages").route(web::get().to(list_all_messages)).route(web::post().to(answer_ticket));
+    let attachments = web::resource("/admin/v1/tickets/{id}/attachments")
+        .route(web::get().to(list_all_attachments))
+        .route(web::post().to(attach_for_staff));
     let content = web::resource("/admin/v1/tickets/{id}/attachments/{attachment_id}")
-        .route(web::get().to(get_attachment))
+        .route(web::get().to(get_any_attachment))
         .route(web::delete().to(delete_attachment));
     routes
         .service(all.default_service(only("GET")))
@@ -157,7 +158,7 @@ pub struct StaffTicketsQuery {
 /// Newest first.
 #[utoipa::path(get, path = "/admin/v1/tickets", tag = "Admin: tickets", security(("key" = ["admin"])), params(StaffTicketsQuery, PageQuery),
     responses((status = 200, body = Page<StaffTicketView>)))]
-pub async fn list_tickets(admin: Admin, Query(query): Query<StaffTicketsQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn list_all_tickets(admin: Admin, Query(query): Query<StaffTicketsQuery>) -> Result<HttpResponse, ApiError> {
     let page = query.page.request()?;
     let StaffTicketsQuery { status, priority, assignee, account: account_id, q, .. } = query;
     let filter = StaffFilter { account_id, status, priority, assignee, q };
@@ -170,7 +171,7 @@ pub async fn list_tickets(admin: Admin, Query(query): Query<StaffTicketsQuery>) 
 #[utoipa::path(get, path = "/admin/v1/tickets/{id}", tag = "Admin: tickets", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`tkt_…`")),
     responses((status = 200, body = StaffTicketDetailView), (status = 404, description = "`not_found`")))]
-pub async fn get_ticket(admin: Admin, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn get_any_ticket(admin: Admin, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(StaffTicketDetailView::from(staff::get(&admin.control, &id).await?)))
 }
 
@@ -180,7 +181,7 @@ pub async fn get_ticket(admin: Admin, id: web::Path<String>) -> Result<HttpRespo
 #[utoipa::path(patch, path = "/admin/v1/tickets/{id}", tag = "Admin: tickets", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`tkt_…`")), request_body = Option<StaffPatch>,
     responses((status = 200, body = StaffTicketView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
-pub async fn patch_ticket(admin: Admin, id: web::Path<String>, Json(patch): Json<StaffPatch>) -> Result<HttpResponse, ApiError> {
+pub async fn triage_ticket(admin: Admin, id: web::Path<String>, Json(patch): Json<StaffPatch>) -> Result<HttpResponse, ApiError> {
     let ticket = admin.change(|control, actor| async move { staff::patch(&control, &actor, &id, patch).await }).await?;
     Ok(HttpResponse::Ok().json(StaffTicketView::from(ticket)))
 }
@@ -191,7 +192,7 @@ pub async fn patch_ticket(admin: Admin, id: web::Path<String>, Json(patch): Json
 #[utoipa::path(get, path = "/admin/v1/tickets/{id}/messages", tag = "Admin: tickets", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`tkt_…`"), PageQuery),
     responses((status = 200, body = Page<StaffMessageView>), (status = 404, description = "`not_found`")))]
-pub async fn list_messages(admin: Admin, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn list_all_messages(admin: Admin, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
     Ok(list::<_, StaffMessageView>(staff::messages(&admin.control, &id, &query.request()?).await?))
 }
 
@@ -201,7 +202,7 @@ pub async fn list_messages(admin: Admin, id: web::Path<String>, Query(query): Qu
 #[utoipa::path(post, path = "/admin/v1/tickets/{id}/messages", tag = "Admin: tickets", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`tkt_…`")), request_body = StaffMessage,
     responses((status = 201, body = WrittenStaffMessageView), (status = 400, description = "`invalid_request`"), (status = 404, description = "`not_found`")))]
-pub async fn write_message(admin: Admin, id: web::Path<String>, Json(new): Json<StaffMessage>) -> Result<HttpResponse, ApiError> {
+pub async fn answer_ticket(admin: Admin, id: web::Path<String>, Json(new): Json<StaffMessage>) -> Result<HttpResponse, ApiError> {
     let (message, ticket) = admin.change(|control, actor| async move { staff::reply(&control, &actor, &id, &new).await }).await?;
     Ok(HttpResponse::Created().json(WrittenStaffMessageView { message: message.into(), ticket_status: ticket.status }))
 }
@@ -212,7 +213,7 @@ pub async fn write_message(admin: Admin, id: web::Path<String>, Json(new): Json<
 #[utoipa::path(get, path = "/admin/v1/tickets/{id}/attachments", tag = "Admin: tickets", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`tkt_…`")),
     responses((status = 200, body = Page<StaffAttachmentView>), (status = 404, description = "`not_found`")))]
-pub async fn list_attachments(admin: Admin, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn list_all_attachments(admin: Admin, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let found = staff::attachments(&admin.control, &id).await?;
     let data: Vec<StaffAttachmentView> = found.into_iter().map(Into::into).collect();
     Ok(HttpResponse::Ok().json(Page { data, has_more: false, next_cursor: None }))
@@ -227,7 +228,7 @@ pub async fn list_attachments(admin: Admin, id: web::Path<String>) -> Result<Htt
     responses((status = 201, body = StaffAttachmentView), (status = 400, description = "A bad form, a type that is not taken, or no room left"),
         (status = 404, description = "`not_found`"), (status = 409, description = "The ticket is closed"),
         (status = 413, description = "Larger than `tickets.attachment_bytes_max`")))]
-pub async fn attach(
+pub async fn attach_for_staff(
     admin: Admin,
     id: web::Path<String>,
     request: HttpRequest,
@@ -246,7 +247,7 @@ pub async fn attach(
 #[utoipa::path(get, path = "/admin/v1/tickets/{id}/attachments/{attachment_id}", tag = "Admin: tickets", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`tkt_…`"), ("attachment_id" = String, Path, description = "`att_…`")),
     responses((status = 200, description = "The bytes that were attached", content_type = "application/octet-stream"), (status = 404, description = "`not_found`")))]
-pub async fn get_attachment(admin: Admin, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+pub async fn get_any_attachment(admin: Admin, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (attachment, content) = attachments::content_for_staff(&admin.control, &path.0, &path.1).await?;
     Ok(download(attachment, content))
 }
