@@ -1,7 +1,14 @@
 //! `cargo bench --bench micro`: the small costs that every call pays, one by one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a bench ends at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a bench ends at the first surprise"
+)]
 
 mod asks;
+mod dialects;
 mod ledger;
 mod wire;
 
@@ -9,6 +16,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 fn all(criterion: &mut Criterion) {
     asks::bench(criterion);
+    dialects::bench(criterion);
     ledger::bench(criterion);
     wire::bench(criterion);
 }

@@ -12,9 +12,9 @@ pub struct Model {
     /// Word of `domain::mail::Message`.
     pub kind: String,
     pub locale: String,
-    /// JSON of the message, sealed to the row; NULL once it was sent.
+    /// JSON of the message, sealed to the row; NULL once it was sent or is too old to be.
     pub sealed_message: Option<Vec<u8>>,
-    /// `pending`, `sent` or `dead`.
+    /// `pending`, `held`, `sent` or `dead`.
     pub status: String,
     pub attempts: i32,
     pub next_at: i64,

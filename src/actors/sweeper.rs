@@ -1,5 +1,5 @@
 //! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old, files that expired, blobs that no row names, tickets that nobody goes on with.
+//! old, mails that are old, files that expired, blobs that no row names, tickets that nobody goes on with.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -40,6 +40,10 @@ pub struct Parts {
     pub interval: Duration,
     /// Microseconds without a change after which tickets that wait for nobody of the staff are closed.
     pub close_tickets_after: Option<Timestamp>,
+    /// How long the security log is kept, in microseconds.
+    pub security_log: Timestamp,
+    /// For which mails are kept once nothing is to be done for them.
+    pub mail_retention: Duration,
 }
 
 pub struct Sweeper {
@@ -112,21 +116,26 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
-    let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
+    let signed_out = store::sessions::delete_expired(&parts.db, now).await? + store::mail_tokens::delete_expired(&parts.db, now).await?;
+    let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
+    let retention = Timestamp::try_from(parts.mail_retention.as_micros()).unwrap_or(Timestamp::MAX);
+    let mails = store::outbox::delete_old(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
     let files = forget_files(parts, now).await?;
     let tickets = match parts.close_tickets_after {
         Some(age) => store::tickets::close_idle(&parts.db, now - age, now, BATCH_MAX).await?,
         None => 0,
     };
-    if tickets + files + expired + forgotten + responses + uncached + signed_out > 0 {
+    if tickets + files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
             responses_deleted = responses,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
+            security_events_deleted = forgotten_events,
             files_deleted = files,
             tickets_closed = tickets,
+            mails_deleted = mails,
             "swept"
         );
     }
@@ -245,6 +254,8 @@ mod tests {
             standing: Arc::new(NodeStanding::new("node_1".to_owned(), Timestamp::MAX)),
             interval: Duration::from_secs(1),
             close_tickets_after: None,
+            security_log: Timestamp::MAX / 2,
+            mail_retention: Duration::from_secs(86_400),
         };
         let kept = put(&parts, BlobArea::Files, Some(None)).await;
         let expired = put(&parts, BlobArea::Files, Some(Some(START + 60 * SECOND))).await;

@@ -15,6 +15,7 @@ use crate::{
     config::{self, Loaded, Settings, Sources},
     control::sign_in,
     http::site,
+    mail::smtp::Smtp,
     telemetry::logging,
 };
 
@@ -39,7 +40,7 @@ enum Command {
     Migrate,
     /// Check the settings and name everything that is wrong with them
     CheckConfig,
-    /// Check the database and every upstream, and print a table
+    /// Check the database, the mail server and every upstream, and print a table
     Doctor,
     /// Manage admins
     Admin {
@@ -120,6 +121,10 @@ fn fail(error: &StartError) -> ExitCode {
 fn check_config(loaded: &Loaded) -> ExitCode {
     for note in &loaded.notes {
         println!("note: {note}");
+    }
+    if let Err(message) = Smtp::of(&loaded.settings.mail) {
+        eprintln!("{message}");
+        return ExitCode::from(BAD_CONFIGURATION);
     }
     println!("the settings are fine");
     ExitCode::SUCCESS

@@ -7,6 +7,7 @@ use super::node::open_database;
 use crate::{
     clock::Clock,
     config::{Settings, secrets},
+    mail::smtp::Smtp,
     store::{self, Db, seal::Sealer},
     upstream::{ApiKey, Connector, Target},
 };
@@ -57,6 +58,7 @@ pub async fn run(settings: &Settings) -> ExitCode {
         Some(_) => Finding::skipped("redis", "set, but this version coordinates through the database only"),
         None => Finding::skipped("redis", "not configured"),
     });
+    findings.push(mail_server(settings).await);
     print(&findings);
     if findings.iter().any(|finding| finding.fine == Some(false)) { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
@@ -67,6 +69,17 @@ fn data_folder(settings: &Settings) -> Result<String, String> {
         Ok(_) => Ok(format!("{} is writable", folder.display())),
         Err(secrets::SecretsError::InUse(_)) => Ok(format!("{} is in use by a running pixgate", folder.display())),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn mail_server(settings: &Settings) -> Finding {
+    match Smtp::of(&settings.mail) {
+        Ok(None) => Finding::skipped("mail server", "not configured; mails are kept and their links printed"),
+        Ok(Some(smtp)) => {
+            let outcome = smtp.probe().await.map(|()| "takes mails".to_owned());
+            Finding::new(format!("mail server {}", smtp.address()), outcome)
+        }
+        Err(message) => Finding::new("mail server", Err(message)),
     }
 }
 

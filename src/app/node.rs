@@ -8,16 +8,24 @@ use crate::{
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
+        mailer::{self, MailerClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
     },
     app::StartError,
     blobs::Blobs,
     clock::Clock,
-    config::{Durability, Settings, secrets},
-    control::{Control, NodeFacts, Site, files::FilePolicy, tickets::TicketPolicy},
+    config::{Durability, Settings, secrets, settings::SignUp},
+    control::{
+        Control, NodeFacts, Site,
+        files::FilePolicy,
+        passwords::Passwords,
+        people::{Guard, GuardRules, People, PeoplePolicy},
+        tickets::TicketPolicy,
+    },
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
-    pipeline::{self, CachePolicy, Drain, Pipeline},
+    mail::smtp::Smtp,
+    pipeline::{self, CachePolicy, Drain, Pipeline, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -74,6 +82,8 @@ pub struct Shared {
     pub files: FilePolicy,
     pub tickets: TicketPolicy,
     pub site: Site,
+    pub people: People,
+    pub mailer: MailerClient,
 }
 
 impl Node {
@@ -142,9 +152,27 @@ impl Node {
                 standing: standing.clone(),
                 interval,
                 close_tickets_after: settings.tickets.close_after(),
+                mail_retention: Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400)),
+                security_log: days(settings.privacy.security_log_days),
             };
             sweeper::start(&tree, parts, root.vitals());
         }
+        // A command that runs beside a node leaves its mails to that node, or to the next start.
+        let mailer = match role {
+            Role::Maintain => MailerClient::default(),
+            Role::Serve => {
+                let parts = mailer::Parts {
+                    db: db.clone(),
+                    sealer: sealer.clone(),
+                    clock: clock.clone(),
+                    metrics: metrics.clone(),
+                    smtp: Smtp::of(&settings.mail).map_err(StartError::Settings)?,
+                    public_url: settings.public_url().into(),
+                    show: super::kept::show,
+                };
+                mailer::start(&tree, parts, root.vitals())
+            }
+        };
         let workers = workers(settings);
         let parts = Shared {
             accounts: Accounts::new(workers),
@@ -156,9 +184,11 @@ impl Node {
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
+            people: people(settings, &clock)?,
             files: file_policy(settings),
             tickets: ticket_policy(settings),
             site: Site { public_url: settings.public_url().into() },
+            mailer,
             db,
             clock,
             metrics,
@@ -220,6 +250,8 @@ impl Shared {
             files: self.files,
             tickets: self.tickets.clone(),
             site: self.site.clone(),
+            people: self.people.clone(),
+            mailer: self.mailer.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }
@@ -326,6 +358,27 @@ fn watch(metrics: &Metrics, tree: &ActorTree) {
     });
 }
 
+fn days(count: u64) -> Timestamp {
+    Timestamp::try_from(count).unwrap_or(36_500).saturating_mul(86_400 * SECOND)
+}
+
+fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
+    let rules = GuardRules {
+        requests_per_ip_minute: settings.abuse.requests_per_ip_minute,
+        sign_ups_per_ip_day: settings.abuse.sign_ups_per_ip_day,
+        failures_at_once: settings.abuse.password_tries,
+        mails_per_address_hour: settings.abuse.mails_per_address_hour,
+    };
+    let seconds = |count: u64, unit: u64| Timestamp::try_from(count.saturating_mul(unit)).unwrap_or(Timestamp::MAX / SECOND) * SECOND;
+    let policy = PeoplePolicy {
+        sign_up_open: settings.accounts.sign_up == SignUp::Open,
+        block_disposable: settings.abuse.block_disposable_email,
+        session_life: seconds(settings.accounts.session_days, 86_400),
+        session_idle: seconds(settings.accounts.session_idle_hours, 3_600),
+    };
+    Ok(People { passwords: Passwords::new()?, guard: Guard::new(rules, clock), policy: Arc::new(policy) })
+}
+
 fn account_policy(settings: &Settings) -> account::Policy {
     let default_limits: Limits = settings.limits.account.limits();
     account::Policy {
@@ -375,6 +428,7 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
         responses_retention: settings.responses.retention(),
         responses_bytes_max: settings.server.max_body_bytes,
+        realtime: realtime_policy(settings),
         cache: CachePolicy {
             enabled: settings.cache.enabled,
             ttl: Duration::from_secs(settings.cache.ttl_seconds),
@@ -383,5 +437,16 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         },
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),
+    }
+}
+
+fn realtime_policy(settings: &Settings) -> RealtimePolicy {
+    let realtime = &settings.realtime;
+    RealtimePolicy {
+        message_bytes_max: realtime.message_bytes_max,
+        ping: Duration::from_secs(realtime.ping_seconds),
+        idle: Duration::from_secs(realtime.idle_seconds),
+        session_max: Duration::from_secs(realtime.session_seconds_max),
+        input_tokens_hold: realtime.input_tokens_hold,
     }
 }

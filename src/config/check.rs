@@ -2,7 +2,11 @@
 
 use http::Uri;
 
-use super::{settings::Settings, source::Problem};
+use super::{
+    mail::{SmtpAddress, Tls},
+    settings::Settings,
+    source::Problem,
+};
 use crate::telemetry::{logging, redact::Secret};
 
 const ADMIN_KEY_CHARS_MIN: usize = 24;
@@ -91,6 +95,14 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
         expect(printable, "bootstrap.admin_key", "must consist of printable ASCII characters without spaces".to_owned());
     }
 
+    if let Some(url) = &settings.mail.smtp_url {
+        if let Err(message) = SmtpAddress::parse(url) {
+            expect(false, "mail.smtp_url", message);
+        }
+        let from = "is needed with mail.smtp_url: the sender of all mails, for example pixgate@example.com";
+        expect(settings.mail.from.is_some(), "mail.from", from.to_owned());
+    }
+
     if let Err(message) = logging::check_filter(&settings.telemetry.log_filter) {
         expect(false, "telemetry.log_filter", message);
     }
@@ -102,6 +114,10 @@ pub fn notes(settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
     if settings.redis.url.is_some() {
         notes.push("redis.url has no effect: coordination of several nodes through Redis is not part of this version".to_owned());
+    }
+    let smtp = settings.mail.smtp_url.as_ref().and_then(|url| SmtpAddress::parse(url).ok());
+    if smtp.is_some_and(|smtp| smtp.tls == Tls::Off && smtp.credentials.is_some() && !smtp.is_loopback()) {
+        notes.push("mail.smtp_url says tls=none, so its password and all links in mails travel unencrypted".to_owned());
     }
     let short = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < PEPPER_CHARS_ADVISED);
     for (name, secret) in

@@ -105,6 +105,8 @@ fn contradictions_are_named_by_the_name_the_operator_used() {
         ("[ledger]\nlease_ttl_seconds = 5\ncommit_timeout_ms = 5000", None, "ledger.commit_timeout_ms: must be shorter than"),
         ("[telemetry]\nlog_filter = 'pixgate=loud'", None, "telemetry.log_filter: error parsing level filter"),
         ("[telemetry]\notlp_endpoint = 'https://a:4318'", None, "telemetry.otlp_endpoint: must be a URL that begins with http://"),
+        ("[mail]\nfrom = 'a@b.example'", Some(("PIXGATE_MAIL__SMTP_URL", "http://a")), "PIXGATE_MAIL__SMTP_URL: must be a URL that begins"),
+        ("", Some(("PIXGATE_MAIL__SMTP_URL", "smtp://a")), "mail.from: is needed with mail.smtp_url"),
         ("server = 3", None, "server: is a section"),
         ("[database]\nurl = {a = 1}", None, "database.url: must be a text"),
     ] {
@@ -122,10 +124,10 @@ fn a_missing_or_broken_file_is_a_problem() {
 
 #[test]
 fn what_has_no_effect_is_noted() {
-    let env = [("PIXGATE_MAIL__SMTP_URL", "smtp://a"), ("GEMINI_API_KEY", ""), ("REDIS_URL", "redis://a")];
+    let env = [("PIXGATE_RENDER__ALLOW_REDUCED_SANDBOX", "true"), ("GEMINI_API_KEY", ""), ("REDIS_URL", "redis://a")];
     let notes = load_from("[render.assets]\nallow_http = true", &env).unwrap().notes;
     assert_eq!(notes.len(), 3, "{notes:?}");
-    for name in ["PIXGATE_MAIL__SMTP_URL", "render.assets.allow_http", "redis.url"] {
+    for name in ["PIXGATE_RENDER__ALLOW_REDUCED_SANDBOX", "render.assets.allow_http", "redis.url"] {
         assert!(notes.iter().any(|note| note.starts_with(name)), "{name} is missing in {notes:?}");
     }
 }

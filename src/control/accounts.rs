@@ -7,13 +7,14 @@ use utoipa::ToSchema;
 use super::{
     Actor, Control, ControlError, Page, PageRequest, audit, given,
     input::{check_id, check_text},
+    mail,
 };
 use crate::{
     clock::fill_random,
     domain::{
         account::AccountStatus,
         api_key::{LOCATOR_LENGTH, base62},
-        mail::Locale,
+        mail::{Locale, Message},
         quota::Limits,
     },
     store::{self, StoreError},
@@ -22,10 +23,11 @@ use crate::{
 pub use crate::domain::account::Account;
 
 const EMAIL_LENGTH_MAX: usize = 254;
-const NAME_LENGTH_MAX: usize = 200;
+pub(super) const NAME_LENGTH_MAX: usize = 200;
+const REASON_LENGTH_MAX: usize = 500;
 const PLAN_ID_LENGTH_MAX: usize = 64;
 /// Of 62^10 locators one that is taken is next to impossible to draw, five of them are a broken generator.
-const LOCATOR_TRIES: usize = 5;
+pub(super) const LOCATOR_TRIES: usize = 5;
 
 /// A new customer.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -57,6 +59,10 @@ pub struct AccountPatch {
     /// Keys of suspended and closed accounts are refused.
     #[serde(default)]
     pub status: Option<AccountStatus>,
+    /// Why the account is suspended. Its owner gets it by mail, and the audit trail keeps it.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    pub reason: Option<String>,
     #[serde(default)]
     pub verified: Option<bool>,
     /// Replaces all limits of the account; null goes back to the gateway's defaults.
@@ -132,16 +138,29 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: AccountPat
         check_text("name", name, NAME_LENGTH_MAX)?;
     }
     check_plan(patch.plan_id.as_ref().and_then(Option::as_deref))?;
+    if let Some(reason) = patch.reason.as_deref() {
+        check_text("reason", reason, REASON_LENGTH_MAX)?;
+    }
     let now = control.clock.now();
     let before = get(control, id).await?;
     let verified_at = patch.verified.map(|verified| verified.then(|| before.verified_at.unwrap_or(now)));
     let details = json!({
         "status": patch.status,
+        "reason": patch.reason,
         "verified": patch.verified,
         "limits": patch.limits.map(Option::unwrap_or_default),
         "plan_id": patch.plan_id,
         "name_changed": patch.name.is_some(),
     });
+    let patch_status = patch.status;
+    let news = match (before.status, patch.status) {
+        (AccountStatus::Active, Some(AccountStatus::Suspended)) => {
+            Some(Message::AccountSuspended { reason: patch.reason.unwrap_or_default() })
+        }
+        (AccountStatus::Suspended, Some(AccountStatus::Active)) => Some(Message::AccountReinstated {}),
+        _ => None,
+    };
+    let mails: Vec<_> = news.map(|news| mail::to_account(control, &before, news)).into_iter().collect();
     let change = store::accounts::AccountPatch {
         name: patch.name,
         status: patch.status,
@@ -150,7 +169,13 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: AccountPat
         plan_id: patch.plan_id,
         ..store::accounts::AccountPatch::default()
     };
-    let account = store::accounts::update(&control.db, id, change, now).await?;
+    let account = store::accounts::update_with_mails(&control.db, &control.sealer, id, change, &mails, now).await?;
+    if patch_status.is_some_and(|status| status != AccountStatus::Active) {
+        store::sessions::delete_all(&control.db, id, None).await?;
+    }
+    if !mails.is_empty() {
+        control.mailer.nudge();
+    }
     control.accounts.changed(&account.locator).await;
     audit::note(control, actor, "account.update", id, details).await;
     Ok(account)

@@ -1,4 +1,5 @@
-//! Mails as part of use cases: a mail is written with its cause and sent by the mailer.
+//! Mails as part of use cases: a mail is written with its cause, and sent by the mailer, which is told of it afterwards by
+//! [`MailerClient::nudge`](crate::actors::mailer::MailerClient::nudge).
 
 use super::Control;
 use crate::{

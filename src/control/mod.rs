@@ -19,8 +19,11 @@ pub mod input;
 pub mod keys;
 pub mod mail;
 pub mod node;
+pub mod outbox;
 pub mod owner;
 pub mod page;
+pub mod passwords;
+pub mod people;
 pub mod provider_keys;
 pub mod responses;
 pub mod sign_in;
@@ -34,7 +37,10 @@ pub use self::{
     page::{Page, PageRequest},
 };
 use crate::{
-    actors::{catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, supervision::ActorTree},
+    actors::{
+        catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, mailer::MailerClient,
+        supervision::ActorTree,
+    },
     blobs::{BlobError, Blobs},
     clock::Clock,
     domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal, seal::SealError},
@@ -64,6 +70,8 @@ pub struct Control {
     pub files: files::FilePolicy,
     pub tickets: tickets::TicketPolicy,
     pub site: Site,
+    pub people: people::People,
+    pub mailer: MailerClient,
 }
 
 /// Where browsers and mails find this gateway.

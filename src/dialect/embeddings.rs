@@ -87,7 +87,7 @@ mod tests {
 
     fn answer(caller: Endpoint, upstream: Endpoint, encoding: Encoding, body: &str) -> String {
         let whole = whole(caller, upstream, &request(encoding, 1), body.as_bytes(), "ours").unwrap();
-        let charge = Charge { cost_micros: 1, quantities: Quantities::default() };
+        let charge = Charge { cost_micros: 1, quantities: Quantities::default(), ..Charge::default() };
         String::from_utf8(whole.finish(&charge).0.to_vec()).unwrap()
     }
 

@@ -139,6 +139,8 @@ pub struct Quirks {
     pub top_k: bool,
     /// A chat server that takes back what its model thought: `reasoning_content`, `reasoning_details` and `extra_content`.
     pub reasoning_input: bool,
+    /// Such a server reads thoughts from `reasoning`; they are written there beside `reasoning_content`.
+    pub reasoning_member: bool,
     pub reasoning: ReasoningStyle,
 }
 
@@ -152,6 +154,7 @@ impl Default for Quirks {
             sampling: true,
             top_k: false,
             reasoning_input: false,
+            reasoning_member: false,
             reasoning: ReasoningStyle::Effort,
         }
     }
@@ -200,10 +203,12 @@ pub struct Writing {
 }
 
 /// What a call used and what that costs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Charge {
     pub cost_micros: Micros,
     pub quantities: Quantities,
+    /// When the answer was whole, in seconds since the Unix epoch.
+    pub ended_at: i64,
 }
 
 /// What a call used that is not only paid by the token.

@@ -93,6 +93,27 @@ pub(crate) struct Losses {
     dropped: Vec<String>,
 }
 
+/// What callers of a format call the parts of a call that not every model takes, for refusals that are made before any format is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldNames {
+    pub messages: &'static str,
+    pub tools: &'static str,
+    pub output_format: &'static str,
+    /// `None` where the path asks for a stream.
+    pub stream: Option<&'static str>,
+}
+
+impl FieldNames {
+    pub fn of(caller: Endpoint) -> Self {
+        Self {
+            messages: if caller == Endpoint::Completions { "prompt" } else { Part::Messages.name(caller) },
+            tools: Part::Tools.name(caller),
+            output_format: Part::OutputFormat.name(caller),
+            stream: (caller != Endpoint::GenerateContent).then_some("stream"),
+        }
+    }
+}
+
 impl Losses {
     /// `drop_unsupported`: whether the caller would rather have things dropped than the call refused.
     pub fn of(request: &Request, drop_unsupported: bool) -> Self {

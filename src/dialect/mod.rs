@@ -12,6 +12,7 @@ pub mod converse;
 mod cost;
 mod counts;
 mod embeddings;
+mod encoding;
 mod endpoint;
 pub mod errors;
 pub mod files;
@@ -23,6 +24,7 @@ mod losses;
 pub mod media;
 pub mod openai;
 pub mod plan;
+pub mod realtime;
 pub mod responses;
 pub mod sse;
 pub mod tokens;
@@ -33,6 +35,7 @@ pub use endpoint::{Dialect, Endpoint};
 pub use errors::{ErrorBody, parse_upstream_error};
 pub use format::{CallHead, Chain, Charge, Framing, Garbage, Invalid, Measured, Meter, Step, Whole};
 pub use inbound::Inbound;
+pub use losses::FieldNames;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{SECOND, Timestamp};
 
 /// Languages that mails are written in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -180,6 +180,56 @@ impl Message {
     }
 }
 
+impl Message {
+    /// From when on the mail is not worth sending any more, because what it carries has ended.
+    pub fn expires_at(&self, created_at: Timestamp) -> Timestamp {
+        match self {
+            Self::ResetPassword { .. } | Self::ConfirmationCode { .. } => created_at + 30 * MINUTE,
+            Self::VerifyEmail { .. } | Self::ConfirmNewEmail { .. } | Self::AlreadyRegistered { .. } => created_at + 24 * HOUR,
+            Self::ExportReady { expires_at, .. } => *expires_at,
+            _ => created_at + 7 * 24 * HOUR,
+        }
+    }
+
+    /// What its reader has to type in, where there is such a thing.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::ConfirmationCode { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}
+
+/// What became of a mail so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MailStatus {
+    /// Waits for its first or next try.
+    Pending,
+    /// Was shown to the operator because no mail server is configured; is sent when there is one.
+    Held,
+    Sent,
+    /// Given up; `last_error` says why.
+    Dead,
+}
+
+/// Tries before a mail is given up.
+pub const TRIES_MAX: u32 = 8;
+/// Before the second try. Each later pause is three times the one before, so the last try comes about a day after the first.
+const FIRST_PAUSE: Timestamp = 80 * SECOND;
+const MINUTE: Timestamp = 60 * SECOND;
+const HOUR: Timestamp = 60 * MINUTE;
+
+/// The pause behind the `tries`th failed try, give or take a tenth by `random`; `None` when that was the last one.
+pub fn retry_pause(tries: u32, random: u8) -> Option<Timestamp> {
+    if tries >= TRIES_MAX {
+        return None;
+    }
+    let pause = FIRST_PAUSE * 3_i64.pow(tries.saturating_sub(1));
+    // 0.9 to 1.1 of it, so that mails that failed together do not come back together.
+    Some(pause / 10 * 9 + pause / 5 * i64::from(random) / 255)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +245,13 @@ mod tests {
     #[test]
     fn tags_of_unknown_languages_mean_english() {
         assert_eq!(["zh", "zh-CN", "ZH_tw", "en-GB", "fr", ""].map(|tag| Locale::of(tag).as_str()), ["zh", "zh", "zh", "en", "en", "en"]);
+    }
+
+    #[test]
+    fn retries_spread_over_about_a_day() {
+        let total = |random| (1..TRIES_MAX).map(|tries| retry_pause(tries, random).unwrap()).sum::<Timestamp>();
+        assert!(total(0) > 21 * HOUR && total(255) < 28 * HOUR, "{} {}", total(0), total(255));
+        assert_eq!(retry_pause(1, 0), Some(72 * SECOND));
+        assert_eq!(retry_pause(TRIES_MAX, 0), None);
     }
 }

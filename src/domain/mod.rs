@@ -16,6 +16,7 @@ pub mod key_hash;
 pub mod ledger;
 pub mod mail;
 pub mod member;
+pub mod password;
 pub mod pricing;
 pub mod provider;
 pub mod purse;

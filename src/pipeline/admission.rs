@@ -11,7 +11,7 @@ use crate::{
         catalog::{ModelEntry, Resolved},
         places::Place,
     },
-    dialect::{CallHead, Inbound, canonical::Needs},
+    dialect::{CallHead, Endpoint, FieldNames, Inbound, canonical::Needs},
     domain::{
         Timestamp,
         catalog::Model,
@@ -190,7 +190,7 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         let message = format!("the model '{}' cannot be called at {}", model.id, endpoint.path());
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
-    check_capabilities(&model.model, call.needs(), call.streamed())?;
+    check_capabilities(&model.model, call.needs(), call.streamed(), incoming.head.endpoint)?;
     let input_tokens = counting::input_tokens(&call, &incoming.head, &incoming.body).await?;
     check_context(&model.model, input_tokens)?;
     let fallbacks = model.model.routing.fallbacks.iter().filter_map(|id| snapshot.model(id)).cloned().collect();
@@ -210,20 +210,21 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
 }
 
 /// What the catalogue knows a model cannot do is refused before its upstream is asked.
-fn check_capabilities(model: &Model, needs: Needs, streamed: bool) -> Result<(), Refusal> {
+fn check_capabilities(model: &Model, needs: Needs, streamed: bool, caller: Endpoint) -> Result<(), Refusal> {
     let can = &model.capabilities;
+    let names = FieldNames::of(caller);
     let checks = [
-        (needs.vision, can.vision, "images", "messages"),
-        (needs.documents, can.documents, "documents", "messages"),
-        (needs.audio_input, can.audio_input, "audio", "messages"),
-        (needs.tools, can.tools, "tools", "tools"),
-        (needs.json_schema, can.json_schema, "a JSON schema for its answer", "response_format"),
-        (streamed, can.streaming, "streaming", "stream"),
+        (needs.vision, can.vision, "images", Some(names.messages)),
+        (needs.documents, can.documents, "documents", Some(names.messages)),
+        (needs.audio_input, can.audio_input, "audio", Some(names.messages)),
+        (needs.tools, can.tools, "tools", Some(names.tools)),
+        (needs.json_schema, can.json_schema, "a JSON schema for its answer", Some(names.output_format)),
+        (streamed, can.streaming, "streaming", names.stream),
     ];
     match checks.into_iter().find(|(needed, known, ..)| *needed && *known == Some(false)) {
         Some((_, _, what, param)) => Err(Refusal::Invalid {
             message: format!("the model '{}' does not take {what}; GET /v1/models shows what each model can do", model.id),
-            param: Some(param.to_owned()),
+            param: param.map(str::to_owned),
         }),
         None => Ok(()),
     }

@@ -464,7 +464,7 @@ async fn finish(
         None => metering::meter(&call, whole.usage(), || whole.produced_tokens()),
     };
     let ending = Ending { answer_id: whole.id().map(str::to_owned), ..ending };
-    let (body, content_type) = whole.finish(&metered.charge());
+    let (body, content_type) = whole.finish(&metered.charge(pipeline.clock.now()));
     facts.cost_micros = Some(metered.cost_micros);
     let kept = call.idempotency.is_some().then(|| Kept { content_type: &content_type, body: Some(body.clone()) });
     let response = call.keep.is_some().then(|| body.clone());

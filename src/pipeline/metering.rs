@@ -3,7 +3,7 @@
 use super::admission::Admitted;
 use crate::{
     dialect::{Charge, Measured},
-    domain::{Micros, pricing::Quantities},
+    domain::{Micros, Timestamp, pricing::Quantities},
 };
 
 /// What is charged for.
@@ -16,13 +16,14 @@ pub struct Metered {
 }
 
 impl Metered {
-    pub fn charge(&self) -> Charge {
-        Charge { cost_micros: self.cost_micros, quantities: self.quantities }
+    /// `now` is when the answer was whole.
+    pub fn charge(&self, now: Timestamp) -> Charge {
+        Charge { cost_micros: self.cost_micros, quantities: self.quantities, ended_at: now.div_euclid(1_000_000) }
     }
 }
 
 /// So many percent of an amount, rounded up.
-fn part(micros: Micros, percent: u32) -> Micros {
+pub(super) fn part(micros: Micros, percent: u32) -> Micros {
     let exact = i128::from(micros) * i128::from(percent);
     Micros::try_from(exact.div_euclid(100) + i128::from(exact.rem_euclid(100) > 0)).unwrap_or(Micros::MAX)
 }

@@ -353,7 +353,7 @@ impl Running {
         let reported = if failure.is_none() { self.reader.meter.reported() } else { None };
         let metered = self.meter(reported);
         let last = match &failure {
-            None => self.reader.meter.final_events(&metered.charge()),
+            None => self.reader.meter.final_events(&metered.charge(now)),
             Some((message, outcome, code)) => {
                 self.ending.outcome = *outcome;
                 self.ending.error_code = Some(code);

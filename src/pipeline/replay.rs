@@ -17,17 +17,23 @@ const BARRIER_DEADLINE: Duration = Duration::from_secs(10);
 const NOT_KEPT: &str =
     "a call with this Idempotency-Key was answered and charged, but its answer is too large to be kept; use a new key to call again";
 
-/// SHA-256 of what makes two requests the same: route, path, body. As hex. Of a form the parts count and not its boundary, which clients
-/// draw anew for every attempt.
+/// SHA-256 of what makes two requests the same: route, path, body, and the headers that change what it means. As hex. Of a form the parts
+/// count and not its boundary, which clients draw anew for every attempt.
 pub fn request_hash(head: &CallHead, body: &[u8]) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
     hash.update(head.endpoint.path().as_bytes());
     let parts = media::multipart::parts(head.content_type.as_deref(), body).ok();
     let framing = format!("{:?}{:?}", head.framing, head.streamed);
-    for part in
-        [head.model.as_deref(), head.content_type.as_deref().filter(|_| parts.is_none()), head.version.as_deref(), Some(framing.as_str())]
-            .into_iter()
-            .flatten()
+    let betas = head.betas.as_deref().map(|betas| format!("anthropic-beta: {betas}"));
+    for part in [
+        head.model.as_deref(),
+        head.content_type.as_deref().filter(|_| parts.is_none()),
+        head.version.as_deref(),
+        betas.as_deref(),
+        Some(framing.as_str()),
+    ]
+    .into_iter()
+    .flatten()
     {
         hash.update(b"\n");
         hash.update(part.as_bytes());
@@ -107,5 +113,26 @@ pub fn record(
         body: kept.unwrap_or_default(),
         created_at: now,
         expires_at: now + i64::try_from(pipeline.policy.idempotency_ttl.as_micros()).unwrap_or(i64::MAX / 2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Endpoint;
+
+    #[test]
+    fn requests_are_the_same_when_nothing_that_matters_differs() {
+        let head = CallHead::new(Endpoint::Messages);
+        let versioned = CallHead { version: Some("2023-06-01".to_owned()), ..head.clone() };
+        let beta = CallHead { betas: Some("context-1m".to_owned()), ..head.clone() };
+        let other_beta = CallHead { betas: Some("2023-06-01".to_owned()), ..head.clone() };
+        let elsewhere = CallHead::new(Endpoint::ChatCompletions);
+        let all = [&head, &versioned, &beta, &other_beta, &elsewhere].map(|head| request_hash(head, b"{}"));
+        for (number, hash) in all.iter().enumerate() {
+            assert!(!all[..number].contains(hash), "{number}");
+        }
+        assert_ne!(request_hash(&head, b"{}"), request_hash(&head, b"{ }"));
+        assert_eq!(request_hash(&beta, b"{}"), request_hash(&beta.clone(), b"{}"));
     }
 }

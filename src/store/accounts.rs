@@ -7,12 +7,17 @@ use pixgate_entities::{
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::Set,
-    ColumnTrait, Condition, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     prelude::Expr,
     sea_query::{Func, LikeExpr},
 };
 
-use super::{Db, StoreError, sql};
+use super::{
+    Db, StoreError,
+    outbox::{self, NewMail},
+    seal::Sealer,
+    sql,
+};
 use crate::domain::{
     Timestamp,
     account::{Account, AccountStatus},
@@ -52,6 +57,17 @@ pub struct AccountPatch {
 
 /// Creates an account with an empty wallet. [`StoreError::Conflict`] when the e-mail address or the locator is taken.
 pub async fn create(db: &Db, new: NewAccount) -> Result<Account, StoreError> {
+    db.within(async {
+        let transaction = db.begin().await?;
+        let account = insert(&transaction, new).await?;
+        transaction.commit().await?;
+        Ok(account)
+    })
+    .await
+}
+
+/// [`create`] as part of the caller's transaction.
+pub(super) async fn insert(connection: &impl ConnectionTrait, new: NewAccount) -> Result<Account, StoreError> {
     let email = new.email.clone();
     let model = Model {
         id: new.id,
@@ -70,15 +86,15 @@ pub async fn create(db: &Db, new: NewAccount) -> Result<Account, StoreError> {
         created_at: new.created_at,
         updated_at: new.created_at,
     };
-    db.within(async {
-        let transaction = db.begin().await?;
-        let wallet = wallets::Model { account_id: model.id.clone(), debt_micros: 0, overage_micros: 0 };
-        model.clone().into_active_model().insert(&transaction).await.map_err(|error| taken(error.into(), &email))?;
-        wallet.into_active_model().insert(&transaction).await?;
-        transaction.commit().await?;
-        from_model(model)
-    })
-    .await
+    let wallet = wallets::Model { account_id: model.id.clone(), debt_micros: 0, overage_micros: 0 };
+    model.clone().into_active_model().insert(connection).await.map_err(|error| taken(error.into(), &email))?;
+    wallet.into_active_model().insert(connection).await?;
+    from_model(model)
+}
+
+/// [`get`] as part of the caller's transaction.
+pub(super) async fn find(connection: &impl ConnectionTrait, id: &str) -> Result<Option<Account>, StoreError> {
+    Entity::find_by_id(id).one(connection).await?.map(from_model).transpose()
 }
 
 pub async fn get(db: &Db, id: &str) -> Result<Option<Account>, StoreError> {
@@ -119,6 +135,28 @@ pub async fn count(db: &Db) -> Result<u64, StoreError> {
 
 /// Changes an account and answers with all of it. [`StoreError::NotFound`], or [`StoreError::Conflict`] on a taken e-mail address.
 pub async fn update(db: &Db, id: &str, patch: AccountPatch, now: Timestamp) -> Result<Account, StoreError> {
+    change(db, id, patch, now, None).await
+}
+
+/// The same with mails that go out if, and only if, the change is made.
+pub async fn update_with_mails(
+    db: &Db,
+    sealer: &Sealer,
+    id: &str,
+    patch: AccountPatch,
+    mails: &[NewMail],
+    now: Timestamp,
+) -> Result<Account, StoreError> {
+    change(db, id, patch, now, Some((sealer, mails))).await
+}
+
+async fn change(
+    db: &Db,
+    id: &str,
+    patch: AccountPatch,
+    now: Timestamp,
+    mails: Option<(&Sealer, &[NewMail])>,
+) -> Result<Account, StoreError> {
     let email = patch.email.clone().unwrap_or_default();
     let mut change = ActiveModel { updated_at: Set(now), ..Default::default() };
     if let Some(email) = patch.email {
@@ -162,6 +200,11 @@ pub async fn update(db: &Db, id: &str, patch: AccountPatch, now: Timestamp) -> R
         if changed.rows_affected == 0 {
             return Err(StoreError::NotFound(format!("account {id}")));
         }
+        if let Some((sealer, mails)) = mails {
+            for mail in mails {
+                outbox::put(&transaction, sealer, mail).await?;
+            }
+        }
         let model = Entity::find_by_id(id).one(&transaction).await?;
         transaction.commit().await?;
         model.map(from_model).transpose()?.ok_or_else(|| StoreError::NotFound(format!("account {id}")))
@@ -170,7 +213,7 @@ pub async fn update(db: &Db, id: &str, patch: AccountPatch, now: Timestamp) -> R
 }
 
 /// Says in words which unique value was taken.
-fn taken(error: StoreError, email: &str) -> StoreError {
+pub(super) fn taken(error: StoreError, email: &str) -> StoreError {
     match error {
         StoreError::Conflict(message) if message.contains("email") => {
             StoreError::Conflict(format!("an account with the e-mail address {email} exists"))

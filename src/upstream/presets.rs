@@ -196,6 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn servers_get_thoughts_and_top_k_where_they_take_them() {
+        let takes = |kind| {
+            let quirks = Preset::of(kind).quirks(&UpstreamOptions::default()).unwrap();
+            (quirks.top_k, quirks.reasoning_input, quirks.reasoning_member)
+        };
+        assert_eq!(takes(ProviderKind::Vllm), (true, true, true));
+        assert_eq!(takes(ProviderKind::LlamaCpp), (true, true, false));
+        assert_eq!(takes(ProviderKind::Openrouter), (true, true, false));
+        assert_eq!(takes(ProviderKind::Deepseek), (false, true, false));
+        assert_eq!(takes(ProviderKind::Openai), (false, false, false));
+    }
+
+    #[test]
     fn options_refine_quirks_one_by_one() {
         let quirks = |json| Preset::of(ProviderKind::Mistral).quirks(&options(json));
         assert!(!quirks("{}").unwrap().stream_usage);

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// From the ground up. A layer may import itself and those of a lower number; equals do not know each other.
-const LAYERS: [(&str, u8); 13] = [
+const LAYERS: [(&str, u8); 14] = [
     ("domain", 0),
     ("dialect", 1),
     ("clock", 2),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, u8); 13] = [
     ("store", 4),
     ("upstream", 4),
     ("blobs", 4),
+    ("mail", 4),
     ("actors", 5),
     ("pipeline", 6),
     ("control", 6),
@@ -23,14 +24,18 @@ const LAYERS: [(&str, u8); 13] = [
 ];
 
 /// Words that may stand in these layers only.
-const FENCES: [(&str, &[&str]); 10] = [
+const FENCES: [(&str, &[&str]); 14] = [
     ("sea_orm::", &["store"]),
     ("object_store", &["blobs"]),
     // Telemetry exports traces with it, blobs speak to their bucket; calls to models are made in `upstream` only.
     ("hyper", &["upstream", "telemetry", "blobs"]),
     ("actix_web", &["http", "app"]),
+    ("actix_ws", &["http"]),
+    ("tungstenite", &["upstream"]),
     ("actix::", &["actors", "http", "app"]),
     ("governor", &["actors", "clock"]),
+    ("lettre", &["mail"]),
+    ("askama", &["mail"]),
     ("std::env", &["config"]),
     ("process::exit", &["app", "main"]),
     ("SystemTime", &["clock"]),

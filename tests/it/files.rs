@@ -219,8 +219,9 @@ async fn files_expire() {
 /// The usual world with a model behind each of the other formats.
 async fn world_of_formats() -> World {
     let world = World::new().await;
-    for provider in ["anthropic", "gemini"] {
-        world.app.admin.create_upstream(provider, &world.upstream.host_url(), &json!({"provider": provider})).await;
+    for provider in ["anthropic", "gemini", "openai_compatible"] {
+        let base_url = if provider == "openai_compatible" { world.upstream.base_url() } else { world.upstream.host_url() };
+        world.app.admin.create_upstream(provider, &base_url, &json!({"provider": provider})).await;
         let mut entry = model(&format!("test/{provider}"), provider);
         entry["routes"] = json!([{"upstream": provider, "upstream_model": provider}]);
         world.app.admin.create_model(&entry).await;
@@ -230,9 +231,16 @@ async fn world_of_formats() -> World {
     let candidate = json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP", "index": 0}],
         "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}});
     world.upstream.always(UPSTREAM_MODEL, Reply::chat("ok", 1, 1));
+    world.upstream.always("openai_compatible", Reply::chat("ok", 1, 1));
     world.upstream.always("anthropic", Reply::ok(&message));
     world.upstream.always("gemini", Reply::ok(&candidate));
     world
+}
+
+/// What an upstream answers that speaks Responses itself.
+fn native_response() -> Value {
+    json!({"id": "resp_up", "object": "response", "status": "completed", "model": UPSTREAM_MODEL, "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+        "output": [{"type": "message", "id": "msg_up", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "ok", "annotations": []}]}]})
 }
 
 /// The call in every format, naming a PDF and an image.
@@ -262,8 +270,16 @@ async fn calls_of_every_format_carry_the_files_they_name() {
     let world = world_of_formats().await;
     let (pdf, image) = (upload(&world.caller, "a.pdf", PDF).await, upload(&world.caller, "b.png", PNG).await);
     let (pdf_data, image_data) = ("JVBERi0xLjcgYSBwYWdl", "iVBORw0KGgoAAAANSUhEUnJlc3Q=");
-    for (model, upstream_model) in [(MODEL, UPSTREAM_MODEL), ("test/anthropic", "anthropic"), ("test/gemini", "gemini")] {
+    for (model, upstream_model) in [
+        (MODEL, UPSTREAM_MODEL),
+        ("test/openai_compatible", "openai_compatible"),
+        ("test/anthropic", "anthropic"),
+        ("test/gemini", "gemini"),
+    ] {
         for (format, path, call) in calls(model, &pdf, &image) {
+            if (format, upstream_model) == ("responses", UPSTREAM_MODEL) {
+                world.upstream.next(UPSTREAM_MODEL, [Reply::ok(&native_response())]);
+            }
             world.caller.post(&path, &call).await.expect(200);
             let sent = world.upstream.last(upstream_model).json().to_string();
             assert!(sent.contains(pdf_data) && sent.contains(image_data) && sent.contains("Read."), "{format} to {upstream_model}: {sent}");
@@ -309,7 +325,7 @@ async fn files_that_cannot_be_put_in_are_refused_with_their_place() {
 #[tokio::test]
 async fn kept_answers_name_files_and_do_not_hold_them() {
     let world = World::with(|settings| settings.responses.store = true).await;
-    world.upstream.always(UPSTREAM_MODEL, Reply::chat("ok", 1, 1));
+    world.upstream.always(UPSTREAM_MODEL, Reply::ok(&native_response()));
     let id = upload(&world.caller, "a.pdf", PDF).await;
     let first = json!({"model": MODEL, "input": [{"role": "user", "content": [{"type": "input_file", "file_id": id}]}]});
     let first = world.caller.post("/v1/responses", &first).await.expect(200);

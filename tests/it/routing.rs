@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::{Answer, Caller, until},
+    dialects::Asked,
     upstream::{Gate, Reply, Upstream, refusing_base_url},
     world::{MODEL, UPSTREAM_MODEL, World, model, price},
 };
@@ -355,6 +356,28 @@ async fn what_a_model_cannot_do_is_refused_before_its_upstream_is_asked() {
     bodies[3]["stream"] = json!(true);
     for body in &bodies {
         world.caller.post("/v1/chat/completions", body).await.refused(400, "invalid_request");
+    }
+    // Each caller's own field is named.
+    let image = json!({"type": "input_image", "image_url": "data:image/png;base64,AA=="});
+    let data = json!({"inlineData": {"mimeType": "image/png", "data": "AAAA"}});
+    let source = json!({"type": "base64", "media_type": "image/png", "data": "AAAA"});
+    let format = json!({"type": "json_schema", "name": "s", "schema": {}});
+    let gemini = format!("/v1beta/models/{MODEL}:generateContent");
+    let named = [
+        (Asked::Responses, "/v1/responses", json!({"model": MODEL, "input": [{"role": "user", "content": [image]}]}), "input"),
+        (Asked::Responses, "/v1/responses", json!({"model": MODEL, "input": "Hi", "text": {"format": format}}), "text.format"),
+        (Asked::Gemini, &gemini, json!({"contents": [{"parts": [data]}]}), "contents"),
+        (
+            Asked::Messages,
+            "/v1/messages",
+            json!({"model": MODEL, "max_tokens": 9, "messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]}),
+            "messages",
+        ),
+    ];
+    for (asked, path, body, param) in named {
+        let error = asked.refused(&world.caller.post(path, &body).await, 400, "invalid_request");
+        let found = if asked == Asked::Gemini { &error["details"][0]["metadata"]["param"] } else { &error["param"] };
+        assert_eq!(found, &json!(param), "{error}");
     }
     assert_eq!(world.upstream.count(UPSTREAM_MODEL), 0);
     world.caller.chat(MODEL, "Hi").await.expect(200);

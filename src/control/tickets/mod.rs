@@ -128,6 +128,9 @@ pub async fn open(control: &Control, owner: &Owner, new: NewTicket) -> Result<De
     let mail = to_staff(control, &ticket);
     let opened = store::tickets::open(&control.db, &control.sealer, &ticket, &message, mail.as_ref(), control.tickets.opened).await?;
     counted(opened, "tickets", control.tickets.opened, now)?;
+    if mail.is_some() {
+        control.mailer.nudge();
+    }
     Ok(Detail { ticket, messages: Page { items: vec![message], next: None }, attachments: Vec::new() })
 }
 
@@ -167,6 +170,9 @@ pub async fn reply(control: &Control, owner: &Owner, id: &str, new: &NewMessage)
     };
     let written = store::tickets::reply(&control.db, &control.sealer, reply).await?;
     let ticket = counted(written, "messages to tickets", control.tickets.written, message.created_at)?;
+    if mail.is_some() {
+        control.mailer.nudge();
+    }
     Ok((message, ticket))
 }
 

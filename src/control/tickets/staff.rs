@@ -106,6 +106,9 @@ pub async fn reply(control: &Control, actor: &Actor, id: &str, new: &StaffMessag
     let reply = Reply { account_id: None, message: &message, status: new.status, mail: mail.as_ref(), rate: None };
     let written = store::tickets::reply(&control.db, &control.sealer, reply).await?;
     let ticket = counted(written, "messages", FREE, message.created_at)?;
+    if mail.is_some() {
+        control.mailer.nudge();
+    }
     let details = json!({ "message_id": message.id, "internal": message.internal, "status": ticket.status });
     audit::note(control, actor, "ticket.reply", &ticket.id, details).await;
     Ok((message, ticket))

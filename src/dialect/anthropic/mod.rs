@@ -7,7 +7,6 @@
 mod answer;
 pub mod errors;
 mod fields;
-mod media;
 mod request;
 mod stop;
 mod stream;

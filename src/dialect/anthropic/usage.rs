@@ -168,7 +168,7 @@ mod tests {
     fn cost_is_added_or_a_usage_object_made() {
         let quantities =
             Quantities { input_tokens: 2, cached_input_tokens: 1, output_tokens: 3, reasoning_tokens: 4, ..Quantities::default() };
-        let charge = Charge { cost_micros: 12, quantities };
+        let charge = Charge { cost_micros: 12, quantities, ..Charge::default() };
         assert_eq!(
             with_cost(Some(r#"{"output_tokens":7 ,"new":1}"#), &charge),
             r#"{"output_tokens":7 ,"new":1,"cost":0.000012,"cost_micros":12}"#

@@ -273,7 +273,8 @@ impl Effort {
         })
     }
 
-    /// The effort that a budget of tokens stands for.
+    /// The effort that a budget of tokens stands for, the same for every dialect. Words below `low` and above `high` are known to few
+    /// models and never follow from a number.
     pub fn of_budget(tokens: u64) -> Self {
         match tokens {
             0 => Self::None,
@@ -282,9 +283,27 @@ impl Effort {
             _ => Self::High,
         }
     }
+
+    /// The tokens an effort stands for where a model is told a number, the same for every dialect; formats have limits of their own.
+    pub fn budget_tokens(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Minimal => 512,
+            Self::Low => 1_024,
+            Self::Medium => 4_096,
+            Self::High => 16_384,
+            Self::ExtraHigh => 32_768,
+            Self::Max => 65_536,
+        }
+    }
 }
 
 impl Reasoning {
+    /// How much to think, in tokens.
+    pub fn as_budget_tokens(&self) -> Option<u64> {
+        self.budget_tokens.or(self.effort.map(Effort::budget_tokens))
+    }
+
     /// How much to think, as a word.
     pub fn as_effort(&self) -> Option<Effort> {
         self.budget_tokens.map(Effort::of_budget).or(self.effort)
@@ -386,5 +405,24 @@ impl Request {
         };
         self.blocks().for_each(|block| block.note_needs(&mut needs));
         needs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn efforts_and_budgets_are_one_table() {
+        for effort in [Effort::None, Effort::Low, Effort::Medium, Effort::High] {
+            assert_eq!(Effort::of_budget(effort.budget_tokens()), effort);
+        }
+        for (beyond, nearest) in [(Effort::Minimal, Effort::Low), (Effort::ExtraHigh, Effort::High), (Effort::Max, Effort::High)] {
+            assert_eq!(Effort::of_budget(beyond.budget_tokens()), nearest);
+        }
+        let both = Reasoning { effort: Some(Effort::High), budget_tokens: Some(1_000), visible: None };
+        assert_eq!((both.as_effort(), both.as_budget_tokens()), (Some(Effort::Low), Some(1_000)));
+        let word = Reasoning { effort: Some(Effort::Medium), ..Reasoning::default() };
+        assert_eq!((word.as_budget_tokens(), Reasoning::default().as_budget_tokens()), (Some(4_096), None));
     }
 }

@@ -185,7 +185,7 @@ fn write_extras(body: &mut Object<'_>, request: &Request, aim: &Aim<'_>, losses:
                 fields.object("output_config").put("effort", effort_word(effort));
             }
             (ReasoningStyle::Budget, Some(effort)) => {
-                let wanted = reasoning.budget_tokens.unwrap_or_else(|| budget_of(effort)).max(THINKING_TOKENS_MIN);
+                let wanted = reasoning.budget_tokens.unwrap_or_else(|| effort.budget_tokens()).max(THINKING_TOKENS_MIN);
                 let limit = request.sampling.max_output_tokens.unwrap_or(aim.max_output_tokens);
                 // Thoughts count as output; some has to be left for the answer.
                 match wanted.min(limit.saturating_sub(1)) {
@@ -233,15 +233,5 @@ fn effort_word(effort: Effort) -> &'static str {
         Effort::High => "high",
         Effort::ExtraHigh => "xhigh",
         Effort::Max => "max",
-    }
-}
-
-fn budget_of(effort: Effort) -> u64 {
-    match effort {
-        Effort::None => 0,
-        Effort::Minimal | Effort::Low => THINKING_TOKENS_MIN,
-        Effort::Medium => 4_096,
-        Effort::High => 16_384,
-        Effort::ExtraHigh | Effort::Max => 32_768,
     }
 }

@@ -7,9 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    answer_id,
-    fields::standard_base64,
-    logprobs, signature, usage,
+    answer_id, logprobs, signature, usage,
     wire::{Candidate, Ending, Part, Response, finish_reason},
     written,
 };
@@ -17,6 +15,7 @@ use crate::{
     dialect::{
         Charge, Garbage, Whole,
         canonical::{Answer, Block, Choice, Content, Finish, Json, Source, ToolKind},
+        encoding::standard_base64,
         format::Writing,
         json::{self, Edit},
         tokens,
@@ -66,7 +65,7 @@ fn read_candidate(candidate: &Candidate<'_>, response_id: Option<&str>) -> Resul
 }
 
 fn read_part(part: &Part<'_>, blocks: &mut Vec<Block>, calls: &mut usize, response_id: Option<&str>) {
-    let signed = part.signature().map(signature);
+    let signed = part.signature().and_then(signature);
     if let Some(call) = &part.function_call {
         let (id, name) = (call.id(response_id, *calls), call.name().to_owned());
         *calls += 1;

@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn charge() -> Charge {
-        Charge { cost_micros: 12, quantities: Quantities { input_tokens: 3, ..Quantities::default() } }
+        Charge { cost_micros: 12, quantities: Quantities { input_tokens: 3, ..Quantities::default() }, ..Charge::default() }
     }
 
     fn text(text: &str) -> EmbeddingInput {

@@ -176,36 +176,8 @@ fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
-/// Standard base64 of data in either alphabet, padded; `None` when it is no base64.
-pub(super) fn standard_base64(data: &str) -> Option<String> {
-    let mut standard = Vec::with_capacity(data.len() + 2);
-    for byte in data.bytes() {
-        match byte {
-            b'-' => standard.push(b'+'),
-            b'_' => standard.push(b'/'),
-            b'+' | b'/' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => standard.push(byte),
-            b'\n' | b'\r' => {}
-            b'=' => break,
-            _ => return None,
-        }
-    }
-    let padding = match standard.len() % 4 {
-        0 => 0,
-        1 => return None,
-        rest => 4 - rest,
-    };
-    standard.extend(std::iter::repeat_n(b'=', padding));
-    String::from_utf8(standard).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use base64::{
-        Engine,
-        engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
-    };
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -247,21 +219,5 @@ mod tests {
             assert!(Fields::of_body(body).is_err());
         }
         assert!(Fields::of_body(format!("{{\"a\":{}", "[".repeat(200)).as_bytes()).is_err());
-    }
-
-    #[test]
-    fn what_is_no_base64_is_told() {
-        for data in ["a", "a b=", "ä", "abcde"] {
-            assert_eq!(standard_base64(data), None, "{data}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_alphabet_becomes_standard(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
-                prop_assert_eq!(standard_base64(&engine.encode(&bytes)), Some(STANDARD.encode(&bytes)));
-            }
-        }
     }
 }

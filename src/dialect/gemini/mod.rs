@@ -78,9 +78,13 @@ fn answer_id(writing: &Writing) -> String {
     writing.call_id.split_once('_').map_or(&*writing.call_id, |(_, random)| random).to_owned()
 }
 
-/// A `thoughtSignature`, as it came.
-fn signature(value: &str) -> Signature {
-    Signature { vendor: Dialect::Gemini, value: value.to_owned(), sealed: false, id: None }
+/// What Google documents for function calls that no model of its own made, where a signature is demanded. No thought stands behind them.
+const NO_SIGNATURES: [&str; 2] = ["skip_thought_signature_validator", "context_engineering_is_the_way_to_go"];
+
+/// A `thoughtSignature`, as it came; `None` when it is one of the words that stand for none.
+fn signature(value: &str) -> Option<Signature> {
+    let is_real = !value.is_empty() && !NO_SIGNATURES.contains(&value);
+    is_real.then(|| Signature { vendor: Dialect::Gemini, value: value.to_owned(), sealed: false, id: None })
 }
 
 /// What goes back to Gemini as `thoughtSignature`: only what came from there.

@@ -181,7 +181,7 @@ mod tests {
     fn cost_is_added() {
         let quantities =
             Quantities { input_tokens: 2, cached_input_tokens: 1, output_tokens: 3, reasoning_tokens: 4, ..Quantities::default() };
-        let charge = Charge { cost_micros: 12, quantities };
+        let charge = Charge { cost_micros: 12, quantities, ..Charge::default() };
         assert_eq!(
             with_cost(Some(r#"{"promptTokenCount":1,"serviceTier":"x"}"#), &charge),
             r#"{"promptTokenCount":1,"serviceTier":"x","cost":0.000012,"costMicros":12}"#

@@ -157,12 +157,25 @@ impl Bare {
         if std::str::from_utf8(body).is_ok_and(json::is_object) {
             // JSON in place of sound is an error, or something we do not know.
             parse(body)?;
+        } else if is_sound && content_type.is_some_and(says_text) && is_text(body) {
+            return Err(Garbage("the answer is a text, not sound".to_owned()));
         }
         // An answer from the cache comes as JSON, whatever it is.
         let fitting = content_type.filter(|kind| is_sound || !kind.to_ascii_lowercase().starts_with("application/json"));
         let usual = if is_sound { "application/octet-stream" } else { "text/plain; charset=utf-8" };
         Ok(Self { expected, body: body.clone(), content_type: fitting.unwrap_or(usual).to_owned() })
     }
+}
+
+/// Types that no sound has.
+fn says_text(content_type: &str) -> bool {
+    let kind = content_type.trim_start().to_ascii_lowercase();
+    kind.starts_with("application/json") || kind.starts_with("text/")
+}
+
+/// Whether these bytes are for people to read. Silence is valid UTF-8, too.
+fn is_text(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| !text.contains(|letter: char| letter.is_control() && !letter.is_ascii_whitespace()))
 }
 
 impl Whole for Bare {
@@ -200,7 +213,7 @@ mod tests {
 
     fn json_of(endpoint: Endpoint, body: &str) -> (Measured, String) {
         let whole = answer(endpoint, false, body.as_bytes(), Some("application/json")).unwrap();
-        let charge = Charge { cost_micros: 5, quantities: Quantities { input_tokens: 2, ..Quantities::default() } };
+        let charge = Charge { cost_micros: 5, quantities: Quantities { input_tokens: 2, ..Quantities::default() }, ..Charge::default() };
         let (text, kind) = whole.finish(&charge);
         assert_eq!(kind, "application/json");
         (whole.measured(2).unwrap(), String::from_utf8(text.to_vec()).unwrap())
@@ -227,10 +240,14 @@ mod tests {
 
     #[test]
     fn sound_and_subtitles_pass_as_they_are() {
-        let charge = Charge { cost_micros: 5, quantities: Quantities::default() };
+        let charge = Charge { cost_micros: 5, quantities: Quantities::default(), ..Charge::default() };
         let sound = answer(Endpoint::Speech, false, b"\xff\xfb\0", Some("audio/mpeg")).unwrap();
         assert_eq!(sound.finish(&charge), (Bytes::from_static(b"\xff\xfb\0"), Cow::Borrowed("audio/mpeg")));
         assert_eq!(sound.measured(1).unwrap().known.characters, 4);
+        // From the cache.
+        for cached in [&b"\xff\xfb\0"[..], b"\0\0\0\0"] {
+            assert!(answer(Endpoint::Speech, false, cached, Some("application/json")).is_ok(), "{cached:?}");
+        }
         let kind = |kind| answer(Endpoint::Transcriptions, true, b"1\n00:00 --> 00:01", kind).unwrap().finish(&charge).1;
         assert_eq!(kind(Some("application/x-subrip")), "application/x-subrip");
         assert_eq!(kind(Some("application/json")), "text/plain; charset=utf-8");
@@ -251,6 +268,7 @@ mod tests {
             (Endpoint::Transcriptions, r#"{"text":null}"#),
             (Endpoint::Speech, ""),
             (Endpoint::Speech, error),
+            (Endpoint::Speech, "<html>sorry"),
         ] {
             assert!(answer(endpoint, false, body.as_bytes(), Some("application/json")).is_err(), "{body}");
         }

@@ -245,7 +245,7 @@ mod tests {
         let body = br#"{"id":"r1","results":[{"index":1,"relevance_score":0.90}],"meta":{"billed_units":{"search_units":3}}}"#;
         let whole = call.whole(body, expected, "ours").unwrap();
         assert_eq!(whole.measured(7).unwrap().known.searches, 3);
-        let charge = Charge { cost_micros: 5, quantities: Quantities::default() };
+        let charge = Charge { cost_micros: 5, quantities: Quantities::default(), ..Charge::default() };
         let text = r#"{"id":"r1","object":"list","model":"ours","results":[{"index":1,"relevance_score":0.90,"document":{"text":"b"}}],"usage":{"prompt_tokens":0,"total_tokens":0,"cost":0.000005,"cost_micros":5}}"#;
         assert_eq!(whole.finish(&charge).0, text);
         for garbage in ["{}", "[]", r#"{"message":"no"}"#, r#"{"results":[{"index":2,"relevance_score":1}]}"#] {

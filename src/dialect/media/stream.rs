@@ -214,7 +214,7 @@ mod tests {
         if !meter.is_complete() {
             return Err("cut".to_owned());
         }
-        out.extend_from_slice(&meter.final_events(&Charge { cost_micros: 5, quantities: Quantities::default() }));
+        out.extend_from_slice(&meter.final_events(&Charge { cost_micros: 5, quantities: Quantities::default(), ..Charge::default() }));
         Ok(String::from_utf8(out).unwrap())
     }
 

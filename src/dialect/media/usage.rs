@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn cost_goes_into_the_usage_or_a_new_one() {
         let quantities = Quantities { audio_seconds: 3, input_tokens: 2, image_input_tokens: 1, ..Quantities::default() };
-        let charge = Charge { cost_micros: 5, quantities };
+        let charge = Charge { cost_micros: 5, quantities, ..Charge::default() };
         let written = |endpoint, reported| with_cost(&expected(endpoint), reported, &charge);
         assert_eq!(written(Endpoint::Rerank, Some(r#"{"total_tokens":9}"#)), r#"{"total_tokens":9,"cost":0.000005,"cost_micros":5}"#);
         assert_eq!(written(Endpoint::Transcriptions, None), r#"{"type":"duration","seconds":3,"cost":0.000005,"cost_micros":5}"#);

@@ -122,7 +122,7 @@ mod tests {
         let body = Bytes::from_static(body.as_bytes());
         let answer = Answer::parse(endpoint, &body).expect("an answer");
         let quantities = Quantities { input_tokens: 5, output_tokens: 2, ..Quantities::default() };
-        String::from_utf8(answer.finish(&Charge { cost_micros: 12, quantities }).0.to_vec()).expect("UTF-8")
+        String::from_utf8(answer.finish(&Charge { cost_micros: 12, quantities, ..Charge::default() }).0.to_vec()).expect("UTF-8")
     }
 
     #[test]

@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn an_answer_is_written() {
         let quantities = Quantities { input_tokens: 3, ..Quantities::default() };
-        let body = write_answer(&["[1.0]", "\"AACAPw==\""], "ours", &Charge { cost_micros: 12, quantities });
+        let body = write_answer(&["[1.0]", "\"AACAPw==\""], "ours", &Charge { cost_micros: 12, quantities, ..Charge::default() });
         let expected = r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1.0]},{"object":"embedding","index":1,"embedding":"AACAPw=="}],"model":"ours","usage":{"prompt_tokens":3,"total_tokens":3,"cost":0.000012,"cost_micros":12}}"#;
         assert_eq!(body, expected);
     }

@@ -182,7 +182,7 @@ mod tests {
     fn cost_is_added_or_replaced() {
         let written = |reported: Option<&str>| {
             let quantities = Quantities { input_tokens: 2, output_tokens: 3, reasoning_tokens: 4, ..Quantities::default() };
-            with_cost(reported, Endpoint::ChatCompletions, &Charge { cost_micros: 1_500_012, quantities })
+            with_cost(reported, Endpoint::ChatCompletions, &Charge { cost_micros: 1_500_012, quantities, ..Charge::default() })
         };
         assert_eq!(written(Some(r#"{"prompt_tokens":1 }"#)), r#"{"prompt_tokens":1 ,"cost":1.500012,"cost_micros":1500012}"#);
         assert_eq!(

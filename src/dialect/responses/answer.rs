@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     edit,
     items::Conversation,
-    object::{self, Frame, Ids, Status},
+    object::{self, End, Frame, Ids, Status},
     signature, usage,
 };
 use crate::{
@@ -226,7 +226,8 @@ pub(super) fn write(answer: &Answer, writing: &Writing, charge: &Charge) -> Byte
     let logprobs = choice.and_then(|choice| choice.logprobs.as_ref()).and_then(tokens_of);
     let output = write_output(blocks, &frame.ids, status, logprobs);
     let mut out = Vec::with_capacity(output.len() + 1024);
-    frame.write(status, &output, Some(&usage::with_cost(None, charge)), None, &mut out);
+    let usage = usage::with_cost(None, charge);
+    frame.write(status, End { usage: Some(&usage), error: None, at: Some(charge.ended_at) }, &output, &mut out);
     Bytes::from(out)
 }
 

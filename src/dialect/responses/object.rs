@@ -77,6 +77,14 @@ impl Status {
     }
 }
 
+/// What is known at the end of an answer only: JSON objects, and seconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct End<'a> {
+    pub usage: Option<&'a str>,
+    pub error: Option<&'a str>,
+    pub at: Option<i64>,
+}
+
 /// What all objects of one answer have in common.
 #[derive(Debug)]
 pub(super) struct Frame {
@@ -103,13 +111,19 @@ impl Frame {
         }
     }
 
-    /// Appends the whole object. `output` is a JSON array, `usage` and `error` are JSON objects.
-    pub fn write(&self, status: Status, output: &str, usage: Option<&str>, error: Option<&str>, out: &mut Vec<u8>) {
+    /// Appends the whole object. `output` is a JSON array.
+    pub fn write(&self, status: Status, end: End<'_>, output: &str, out: &mut Vec<u8>) {
+        let End { usage, error, at } = end;
+        let completed_at = at.filter(|_| status == Status::Completed).map_or_else(|| "null".to_owned(), |at| at.to_string());
         out.extend_from_slice(b"{\"id\":");
         json::push_string(out, &self.ids.response());
         push(
             out,
-            &format!(r#","object":"response","created_at":{},"completed_at":null,"status":"{}","model":"#, self.created, status.word()),
+            &format!(
+                r#","object":"response","created_at":{},"completed_at":{completed_at},"status":"{}","model":"#,
+                self.created,
+                status.word()
+            ),
         );
         json::push_string(out, &self.model);
         match status {

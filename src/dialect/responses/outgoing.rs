@@ -159,6 +159,9 @@ fn note_losses(request: &Request, losses: &mut Losses) -> Result<(), Unsupported
     if request.turns.iter().any(|turn| turn.name.is_some()) {
         losses.drop(Part::ParticipantName);
     }
+    if request.sampling.seed.is_some() {
+        losses.drop(Part::Seed);
+    }
     let sampling = &request.sampling;
     let says =
         |number: &Option<Json>| number.as_ref().is_some_and(|number| number.text().bytes().any(|digit| matches!(digit, b'1'..=b'9')));
@@ -166,7 +169,6 @@ fn note_losses(request: &Request, losses: &mut Losses) -> Result<(), Unsupported
         (Part::Choices, sampling.n.is_some_and(|n| n > 1)),
         (Part::Stop, !sampling.stop.is_empty()),
         (Part::TopK, sampling.top_k.is_some()),
-        (Part::Seed, sampling.seed.is_some()),
         (Part::PresencePenalty, says(&sampling.presence_penalty)),
         (Part::FrequencyPenalty, says(&sampling.frequency_penalty)),
     ] {

@@ -132,7 +132,7 @@ mod tests {
     fn a_missing_usage_is_made_with_both_details() {
         let quantities =
             Quantities { input_tokens: 2, cached_input_tokens: 1, output_tokens: 3, reasoning_tokens: 4, ..Quantities::default() };
-        let charge = Charge { cost_micros: 12, quantities };
+        let charge = Charge { cost_micros: 12, quantities, ..Charge::default() };
         let made = r#"{"input_tokens":3,"input_tokens_details":{"cached_tokens":1,"cache_write_tokens":0},"output_tokens":7,"output_tokens_details":{"reasoning_tokens":4},"total_tokens":10,"cost":0.000012,"cost_micros":12}"#;
         assert_eq!(with_cost(None, &charge), made);
         assert_eq!(with_cost(Some("null"), &charge), made);

@@ -428,7 +428,7 @@ proptest! {
             let mut writer = caller.stream_writer(&writing(endpoint));
             let mut out = Vec::new();
             events.iter().for_each(|event| writer.write(event, &mut out));
-            writer.finish(&Charge { cost_micros: 12, quantities: usage }, &mut out);
+            writer.finish(&Charge { cost_micros: 12, quantities: usage, ..Charge::default() }, &mut out);
             let read = read_stream(upstream, &out, &cuts);
             prop_assert_eq!(read.last(), Some(&StreamEvent::End), "{:?}: {}", endpoint, String::from_utf8_lossy(&out));
             prop_assert_eq!(Heard::of_events(&read), Heard::of_events(&events), "{:?}: {}", endpoint, String::from_utf8_lossy(&out));
@@ -439,7 +439,7 @@ proptest! {
     fn answers_come_back(said in said(), length: bool, usage in quantities()) {
         for (endpoint, caller, upstream) in formats() {
             let answer = answer(endpoint, &said, finish_of(&said, length), usage);
-            let body = caller.write_answer(&answer, &writing(endpoint), &Charge { cost_micros: 12, quantities: usage });
+            let body = caller.write_answer(&answer, &writing(endpoint), &Charge { cost_micros: 12, quantities: usage, ..Charge::default() });
             let read = upstream.read_answer(&body).unwrap_or_else(|garbage| panic!("{endpoint:?}: {garbage}"));
             prop_assert_eq!(Heard::of_answer(&read), Heard::of_answer(&answer), "{:?}: {}", endpoint, String::from_utf8_lossy(&body));
         }

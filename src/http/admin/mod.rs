@@ -5,8 +5,10 @@
 pub mod accounts;
 pub mod catalog;
 pub mod credits;
-pub(super) mod extract;
+pub mod domains;
+pub(in crate::http) mod extract;
 pub mod keys;
+pub mod mails;
 pub mod node;
 pub mod tickets;
 pub mod usage;
@@ -21,8 +23,10 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .configure(accounts::configure)
         .configure(credits::configure)
+        .configure(domains::configure)
         .configure(keys::configure)
         .configure(catalog::configure)
+        .configure(mails::configure)
         .configure(usage::configure)
         .configure(node::configure)
         .configure(tickets::configure);

@@ -44,7 +44,7 @@ const PURPOSE_DEFAULT: &str = "user_data";
     responses((status = 200, body = FileObject), (status = 400, description = "A bad form, or no room left for this account's files"),
         (status = 413, description = "Larger than `files.bytes_max` or `server.max_body_bytes`")))]
 #[post("/v1/files")]
-pub async fn upload(
+pub async fn upload_file(
     request: HttpRequest,
     payload: web::Payload,
     control: web::Data<Control>,
@@ -133,7 +133,7 @@ impl ListQuery {
         ("after_id" = Option<String>, Query, description = "Anthropic's word for `after`"), ("before_id" = Option<String>, Query, description = "Anthropic's: the page before this file")),
     responses((status = 200, description = "A page of files: `data`, `first_id`, `last_id`, `has_more`")))]
 #[get("/v1/files")]
-pub async fn list(
+pub async fn list_files(
     request: HttpRequest,
     query: web::Query<ListQuery>,
     pipeline: web::Data<Rc<Pipeline>>,
@@ -167,7 +167,7 @@ struct List<T> {
 #[utoipa::path(get, path = "/v1/files/{id}", tag = "Files", security(("key" = [])), params(("id" = String, Path, description = "`file_…`")),
     responses((status = 200, body = FileObject), (status = 404, description = "Expired, deleted, or another account's")))]
 #[get("/v1/files/{id}")]
-pub async fn retrieve(
+pub async fn retrieve_file(
     request: HttpRequest,
     id: web::Path<String>,
     pipeline: web::Data<Rc<Pipeline>>,
@@ -182,7 +182,7 @@ pub async fn retrieve(
 #[utoipa::path(delete, path = "/v1/files/{id}", tag = "Files", security(("key" = [])), params(("id" = String, Path, description = "`file_…`")),
     responses((status = 200, description = "`deleted` is true (Anthropic: `type` is `file_deleted`)"), (status = 404, description = "Expired, deleted, or another account's")))]
 #[delete("/v1/files/{id}")]
-pub async fn remove(
+pub async fn delete_file(
     request: HttpRequest,
     id: web::Path<String>,
     pipeline: web::Data<Rc<Pipeline>>,
@@ -203,7 +203,7 @@ pub async fn remove(
 #[utoipa::path(get, path = "/v1/files/{id}/content", tag = "Files", security(("key" = [])), params(("id" = String, Path, description = "`file_…`")),
     responses((status = 200, description = "The bytes that were uploaded", content_type = "application/octet-stream"), (status = 404, description = "Expired, deleted, or another account's")))]
 #[get("/v1/files/{id}/content")]
-pub async fn download(
+pub async fn download_file(
     request: HttpRequest,
     id: web::Path<String>,
     pipeline: web::Data<Rc<Pipeline>>,

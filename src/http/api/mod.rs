@@ -8,6 +8,7 @@ pub mod media;
 pub mod messages;
 pub mod models;
 mod paid;
+pub mod realtime;
 pub mod responses;
 
 use actix_web::web;
@@ -25,6 +26,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(media::speech)
         .service(media::transcriptions)
         .service(media::translations)
+        .service(realtime::connect)
         .service(messages::messages)
         .service(messages::count_tokens)
         .service(responses::create)
@@ -33,11 +35,11 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(responses::list_input_items)
         .service(responses::retrieve)
         .service(responses::delete_response)
-        .service(files::upload)
-        .service(files::list)
-        .service(files::retrieve)
-        .service(files::remove)
-        .service(files::download)
+        .service(files::upload_file)
+        .service(files::list_files)
+        .service(files::retrieve_file)
+        .service(files::delete_file)
+        .service(files::download_file)
         .service(gemini::call_model)
         .service(gemini::call_tuned_model)
         .route("/v1beta/{call:.+:[A-Za-z]+}", web::post().to(gemini::call_named))

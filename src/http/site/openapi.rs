@@ -32,6 +32,7 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         (name = "Admin: credits", description = "Grants, balances and ledgers."),
         (name = "Admin: keys", description = "API keys. A change counts for a key's very next call."),
         (name = "Admin: catalogue", description = "Upstreams, and the models that route to them. A change counts for the very next call, without a restart."),
+        (name = "Admin: mails", description = "The outbox: what is sent, what waits and what was given up."),
         (name = "Admin: usage", description = "Every call, and every change an admin made."),
         (name = "Admin: node", description = "This node and its actors."),
         (name = "Admin: tickets", description = "Support: answers, internal notes, assignees."),
@@ -41,6 +42,7 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         api::completions::chat_completions,
         api::completions::completions,
         api::completions::embeddings,
+        api::realtime::connect,
         api::media::moderations,
         api::media::rerank,
         api::media::image_generations,
@@ -56,11 +58,11 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         api::responses::delete_response,
         api::responses::list_input_items,
         api::responses::cancel,
-        api::files::upload,
-        api::files::list,
-        api::files::retrieve,
-        api::files::remove,
-        api::files::download,
+        api::files::upload_file,
+        api::files::list_files,
+        api::files::retrieve_file,
+        api::files::delete_file,
+        api::files::download_file,
         api::gemini::call_model,
         api::gemini::call_tuned_model,
         api::models::list,
@@ -96,6 +98,26 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         account::tickets::list_attachments,
         account::tickets::attach_file,
         account::tickets::get_attachment,
+        account::me::patch_me,
+        account::auth::register,
+        account::auth::verify,
+        account::auth::resend,
+        account::auth::login,
+        account::auth::logout,
+        account::auth::forgot,
+        account::auth::reset,
+        account::auth::confirm_email,
+        account::me::list_sessions,
+        account::me::end_session,
+        account::me::end_sessions,
+        account::me::enroll_totp,
+        account::me::confirm_totp,
+        account::me::remove_totp,
+        account::me::recovery_codes,
+        account::me::security_events,
+        admin::domains::list_domains,
+        admin::domains::add_domain,
+        admin::domains::remove_domain,
         provider_keys::list_provider_keys,
         provider_keys::get_provider_key,
         provider_keys::put_provider_key,
@@ -132,6 +154,11 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         admin::catalog::import_models,
         admin::catalog::patch_model,
         admin::catalog::delete_model,
+        admin::mails::list_mails,
+        admin::mails::get_mail,
+        admin::mails::retry_mail,
+        admin::mails::delete_mail,
+        admin::mails::test_mail,
         admin::usage::list_usage,
         admin::usage::list_usage_of,
         admin::usage::list_audit,
@@ -398,7 +425,9 @@ mod tests {
                 assert!(operation["tags"][0].as_str().is_some_and(|tag| tags.contains(tag)), "{name} has no known tag");
                 assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{name} shares its operationId");
                 let is_open = operation.get("security").is_none();
-                let may_be_open = operation["tags"][0] == "Operations" || path.starts_with("/auth/");
+                let may_be_open = operation["tags"][0] == "Operations"
+                    || path.starts_with("/auth/")
+                    || (path.starts_with("/api/v1/auth/") && path != "/api/v1/auth/logout");
                 assert_eq!(is_open, may_be_open, "{name}: only operations and signing in need no key");
                 assert!(is_open || operation["responses"].get("401").or(operation["responses"].get("4XX")).is_some(), "{name}");
                 let in_path = path.matches('{').count();

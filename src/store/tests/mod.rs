@@ -3,6 +3,7 @@
 mod calls;
 mod credits;
 mod files;
+mod outbox;
 mod responses;
 mod rows;
 mod schema;

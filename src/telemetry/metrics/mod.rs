@@ -114,6 +114,8 @@ struct Inner {
     captures: Counter,
     captured_micros: Counter,
     upstream_health: Family<[(&'static str, String); 1], Gauge>,
+    mails: Family<[(&'static str, &'static str); 1], Counter>,
+    outbox: Family<[(&'static str, &'static str); 1], Gauge>,
     actors: Arc<ActorSource>,
 }
 
@@ -146,6 +148,11 @@ impl Metrics {
         let captures = registered(&mut registry, "captures", "Captures made durable", Counter::default());
         let captured_micros = registered(&mut registry, "captured_micros", "Credits captured, in micros", Counter::default());
 
+        let mails = Family::<[(&str, &str); 1], Counter>::default();
+        registry.register("mails", "Mails this node worked on, by what came of the try", mails.clone());
+        let outbox = Family::<[(&str, &str); 1], Gauge>::default();
+        registry.register("outbox_mails", "Mails in the outbox that were not sent, by status, as this node last saw it", outbox.clone());
+
         let actors = Arc::new(ActorSource::default());
         registry.register_collector(Box::new(actors.clone()));
         registry.register_collector(Box::new(process::ProcessCollector));
@@ -167,6 +174,8 @@ impl Metrics {
             captures,
             captured_micros,
             upstream_health,
+            mails,
+            outbox,
             actors,
         }))
     }
@@ -211,6 +220,16 @@ impl Metrics {
     /// An upstream was deleted or renamed.
     pub fn forget_upstream(&self, upstream: &str) {
         self.0.upstream_health.remove(&[("upstream", upstream.to_owned())]);
+    }
+
+    /// One try to send a mail ended: `sent`, `retried`, `dead`, `expired` or `held`.
+    pub fn mail(&self, outcome: &'static str) {
+        self.0.mails.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// How many mails have this status.
+    pub fn outbox(&self, status: &'static str, mails: u64) {
+        self.0.outbox.get_or_create(&[("status", status)]).set(i64::try_from(mails).unwrap_or(i64::MAX));
     }
 
     /// `sample` is asked at every scrape, on the scraping thread: one entry per kind of actor, without blocking.
@@ -307,6 +326,8 @@ mod tests {
         metrics.journal_queue(3);
         metrics.journal_committed(64, 40, 1_234);
         metrics.upstream_health("a", true);
+        metrics.mail("sent");
+        metrics.outbox("dead", 2);
         metrics.upstream_health("b", false);
         metrics.forget_upstream("b");
         metrics.watch_actors(|| vec![ActorSample { kind: "account", running: 7, mailbox_depth: 2, restarts: 1, dead_letters: 5 }]);
@@ -327,6 +348,8 @@ mod tests {
             "pixgate_captures_total 40",
             "pixgate_captured_micros_total 1234",
             "pixgate_upstream_health{upstream=\"a\"} 1",
+            "pixgate_mails_total{outcome=\"sent\"} 1",
+            "pixgate_outbox_mails{status=\"dead\"} 2",
             "pixgate_actors{kind=\"account\"} 7",
             "pixgate_mailbox_depth{kind=\"account\"} 2",
             "pixgate_actor_restarts_total{kind=\"account\"} 1",

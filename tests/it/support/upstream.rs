@@ -129,8 +129,12 @@ impl Reply {
 
     /// The head of a stream; go on with [`Reply::say`].
     pub fn stream() -> Self {
-        let head = b"HTTP/1.1 200 Mock\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-        Self { steps: vec![Step::Write(Bytes::from_static(head))], chunked: true }
+        Self::stream_of("text/event-stream")
+    }
+
+    pub fn stream_of(content_type: &str) -> Self {
+        let head = format!("HTTP/1.1 200 Mock\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
+        Self { steps: vec![Step::Write(head.into())], chunked: true }
     }
 
     /// A whole, good stream: role, one chunk a word, finish, usage if any, `[DONE]`.
@@ -436,10 +440,10 @@ async fn read_request(read: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Option<
     Some((seen, model))
 }
 
-/// Gemini's paths name the model: `…/models/{model}:generateContent`.
+/// Gemini's and Amazon's paths name the model: `…/models/{model}:generateContent`, `/model/{model}/converse`.
 fn model_in(path: &str) -> Option<String> {
-    let (_, call) = path.split_once("/models/")?;
-    call.split_once(':').map(|(model, _)| model.to_owned())
+    let cut = |before: &str, after: char| path.split_once(before)?.1.split_once(after).map(|(model, _)| model.to_owned());
+    cut("/models/", ':').or_else(|| cut("/model/", '/'))
 }
 
 /// Multipart bodies name the model in a field.

@@ -21,7 +21,7 @@ fn writing() -> Writing {
 }
 
 fn charge() -> Charge {
-    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 10, output_tokens: 5, ..Quantities::default() } }
+    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 10, output_tokens: 5, ..Quantities::default() }, ..Charge::default() }
 }
 
 fn signature(value: &str, sealed: bool) -> Option<Signature> {

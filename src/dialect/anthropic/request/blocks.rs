@@ -9,10 +9,10 @@ use crate::dialect::{
     Dialect, Invalid,
     anthropic::{
         fields::{Fields, text},
-        media::standard_base64,
         version::Version,
     },
     canonical::{Block, CacheHint, Content, Json, Signature, Source, ToolKind, Unmodelled},
+    encoding::standard_base64,
     json,
 };
 

@@ -268,7 +268,7 @@ fn write_reasoning(
     let effort = match (reasoning.effort, reasoning.budget_tokens) {
         (effort, None) => effort,
         (Some(effort), Some(_)) if effort != Effort::None => Some(effort),
-        (_, Some(budget)) => Some(effort_of(budget)),
+        (_, Some(budget)) => Some(Effort::of_budget(budget)),
     };
     let is_adaptive = aim.quirks.reasoning == ReasoningStyle::Effort;
     let effort_word = effort.filter(|_| is_adaptive).map(word);
@@ -284,7 +284,7 @@ fn write_reasoning(
     if is_adaptive {
         return (Some(Thinking { r#type: "adaptive", budget_tokens: None, display }), effort_word);
     }
-    let wanted = reasoning.budget_tokens.unwrap_or_else(|| budget_of(effort.unwrap_or(Effort::Medium)));
+    let wanted = reasoning.budget_tokens.unwrap_or_else(|| effort.unwrap_or(Effort::Medium).budget_tokens());
     // Thinking counts towards the limit and has to leave room for the answer.
     if max_tokens <= BUDGET_TOKENS_MIN {
         losses.drop(Part::Reasoning);
@@ -301,27 +301,6 @@ fn word(effort: Effort) -> &'static str {
         Effort::High => "high",
         Effort::ExtraHigh => "xhigh",
         Effort::Max => "max",
-    }
-}
-
-/// What an effort is in tokens.
-fn budget_of(effort: Effort) -> u64 {
-    match effort {
-        Effort::None | Effort::Minimal | Effort::Low => 1_024,
-        Effort::Medium => 4_096,
-        Effort::High => 16_384,
-        Effort::ExtraHigh => 32_768,
-        Effort::Max => 65_536,
-    }
-}
-
-fn effort_of(budget: u64) -> Effort {
-    match budget {
-        0..=1_024 => Effort::Low,
-        1_025..=4_096 => Effort::Medium,
-        4_097..=16_384 => Effort::High,
-        16_385..=32_768 => Effort::ExtraHigh,
-        _ => Effort::Max,
     }
 }
 

@@ -59,7 +59,7 @@ fn events(text: &str) -> Vec<Event> {
 }
 
 fn charge() -> Charge {
-    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 10, output_tokens: 42, ..Quantities::default() } }
+    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 10, output_tokens: 42, ..Quantities::default() }, ..Charge::default() }
 }
 
 fn writing() -> Writing {

@@ -21,11 +21,11 @@ fn writing(visible: Option<bool>) -> Writing {
 }
 
 fn charge() -> Charge {
-    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 5, output_tokens: 2, ..Quantities::default() } }
+    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 5, output_tokens: 2, ..Quantities::default() }, ..Charge::default() }
 }
 
 fn signed() -> Option<Signature> {
-    Some(signature("c2ln"))
+    signature("c2ln")
 }
 
 fn read_value(body: &Value) -> Result<Answer, Garbage> {

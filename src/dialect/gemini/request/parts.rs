@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use crate::dialect::{
     Invalid,
     canonical::{Block, Content, Source, ToolKind, Unmodelled},
+    encoding::standard_base64,
     gemini::{
-        fields::{Field, Fields, standard_base64},
+        fields::{Field, Fields},
         signature,
     },
     json,
@@ -30,7 +31,7 @@ impl PartReader {
         let whole = field.json();
         let mut fields = Fields::of(field)?;
         let thought = fields.boolean("thought")?.unwrap_or(false);
-        let mut signed = fields.text("thoughtSignature")?.map(|value| signature(&value));
+        let mut signed = fields.text("thoughtSignature")?.and_then(|value| signature(&value));
         let text = fields.text("text")?;
         match text {
             Some(text) if thought => {

@@ -248,6 +248,22 @@ fn thinking_is_a_level_or_a_budget() {
 }
 
 #[test]
+fn words_that_stand_for_no_signature_are_none() {
+    let signed = |word: &str| {
+        let call = json!({"functionCall": {"name": "f", "args": {}}, "thoughtSignature": word});
+        let request = read_value(&json!({"contents": [{"role": "model", "parts": [call]}]})).unwrap();
+        match &request.turns[0].blocks[..] {
+            [Block { content: Content::ToolCall { signature, .. }, .. }] => signature.is_some(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(signed("c2ln"));
+    for word in ["skip_thought_signature_validator", "context_engineering_is_the_way_to_go", ""] {
+        assert!(!signed(word), "{word}");
+    }
+}
+
+#[test]
 fn outputs_and_choices_of_tools() {
     let output = |config: Value| with(json!({"generationConfig": config})).output;
     assert_eq!(output(json!({"responseMimeType": "text/plain"})), OutputFormat::Text);

@@ -12,14 +12,17 @@ use super::parts::is_vendors_own;
 use crate::dialect::{
     canonical::{Block, Content, Effort, Json, OutputFormat, Request, Role, Source, Tool, ToolChoice, ToolKind},
     format::{Aim, ReasoningStyle, Unsupported, Written},
-    gemini::written::{self, FileData, FunctionResponse, Part},
+    gemini::{
+        NO_SIGNATURES,
+        written::{self, FileData, FunctionResponse, Part},
+    },
     json,
     losses::{self, Losses},
 };
 
 const STOPS_MAX: usize = 5;
-/// What Google documents for function calls that another vendor's model made, where a signature is demanded.
-const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+/// What every model that thinks by a budget takes.
+const THINKING_TOKENS_MAX: u64 = 24_576;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -320,10 +323,8 @@ impl Writer<'_> {
         let reasoning = request.reasoning.as_ref()?;
         let mut config = ThinkingConfig { include_thoughts: reasoning.visible, thinking_level: None, thinking_budget: None };
         match self.aim.quirks.reasoning {
-            ReasoningStyle::Effort => {
-                config.thinking_level = reasoning.effort.map(level_of).or_else(|| reasoning.budget_tokens.map(level_for))
-            }
-            ReasoningStyle::Budget => config.thinking_budget = reasoning.budget_tokens.or_else(|| reasoning.effort.map(budget_of)),
+            ReasoningStyle::Effort => config.thinking_level = reasoning.effort.or_else(|| reasoning.as_effort()).map(level_of),
+            ReasoningStyle::Budget => config.thinking_budget = reasoning.as_budget_tokens().map(|tokens| tokens.min(THINKING_TOKENS_MAX)),
         }
         Some(config)
     }
@@ -343,7 +344,7 @@ impl Writer<'_> {
 /// Models that think in levels demand a signature on the first function call of a turn; calls of other vendors have none.
 fn sign_first_call(parts: &mut [Part<'_>]) {
     if let Some(first) = parts.iter_mut().find(|part| part.function_call.is_some()) {
-        first.thought_signature.get_or_insert(NO_SIGNATURE);
+        first.thought_signature.get_or_insert(NO_SIGNATURES[0]);
     }
 }
 
@@ -368,26 +369,6 @@ fn level_of(effort: Effort) -> &'static str {
         Effort::Medium => "MEDIUM",
         Effort::High => "HIGH",
         Effort::ExtraHigh | Effort::Max => "XHIGH",
-    }
-}
-
-fn level_for(budget_tokens: u64) -> &'static str {
-    match budget_tokens {
-        0..=512 => "MINIMAL",
-        513..=2_048 => "LOW",
-        2_049..=8_192 => "MEDIUM",
-        _ => "HIGH",
-    }
-}
-
-fn budget_of(effort: Effort) -> u64 {
-    match effort {
-        Effort::None => 0,
-        Effort::Minimal => 512,
-        Effort::Low => 1_024,
-        Effort::Medium => 4_096,
-        Effort::High => 16_384,
-        Effort::ExtraHigh | Effort::Max => 24_576,
     }
 }
 

@@ -118,7 +118,7 @@ impl Reader {
 
 impl State {
     fn read(&mut self, part: &Part<'_>, choice: u32, response_id: Option<&str>, events: &mut Vec<StreamEvent>) {
-        let signed = part.signature().map(signature);
+        let signed = part.signature().and_then(signature);
         if let Some(call) = &part.function_call {
             let id = call.id(response_id, self.calls);
             self.calls += 1;

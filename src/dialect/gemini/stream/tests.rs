@@ -55,7 +55,7 @@ fn candidate(index: u32, parts: Value, reason: Option<&str>) -> Value {
 }
 
 fn charge() -> Charge {
-    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 5, output_tokens: 2, ..Quantities::default() } }
+    Charge { cost_micros: 12, quantities: Quantities { input_tokens: 5, output_tokens: 2, ..Quantities::default() }, ..Charge::default() }
 }
 
 fn error() -> ErrorBody<'static> {
@@ -123,7 +123,7 @@ fn a_stream_is_read_block_by_block() {
             stop(1),
             start(2, call("call_r-1_0")),
             delta(2, r#"{"q":1.0}"#),
-            StreamEvent::Signed { choice: 0, block: 2, signature: signature("c2ln") },
+            StreamEvent::Signed { choice: 0, block: 2, signature: signature("c2ln").unwrap() },
             stop(2),
             start(3, call("call_r-1_1")),
             delta(3, r#"{"q":2}"#),
@@ -146,7 +146,7 @@ fn a_signature_behind_the_words_has_a_block_of_its_own() {
             delta(0, "hi"),
             stop(0),
             start(1, BlockStart::Reasoning),
-            StreamEvent::Signed { choice: 0, block: 1, signature: signature("c2ln") },
+            StreamEvent::Signed { choice: 0, block: 1, signature: signature("c2ln").unwrap() },
             stop(1),
             finish(0, Finish::Stop),
             StreamEvent::End,
@@ -362,7 +362,7 @@ fn another_vendors_stream_can_be_an_array() {
 #[test]
 fn signatures_of_gemini_travel_with_the_call() {
     let signed = |vendor| {
-        let signature = Signature { vendor, ..signature("c2ln") };
+        let signature = Signature { vendor, ..signature("c2ln").unwrap() };
         let events = [start(0, call("c")), StreamEvent::Signed { choice: 0, block: 0, signature }, stop(0)];
         String::from_utf8(write_all(&mut Writer::new(&writing(Framing::Events, false)), &events)).unwrap()
     };

@@ -32,7 +32,7 @@ pub(super) fn charge() -> Charge {
         requests: 1,
         ..Quantities::default()
     };
-    Charge { cost_micros: 12, quantities }
+    Charge { cost_micros: 12, quantities, ..Charge::default() }
 }
 
 pub(super) fn legacy() -> Writing {

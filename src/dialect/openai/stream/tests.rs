@@ -16,7 +16,9 @@ fn play(mut meter: StreamMeter, events: &[&str]) -> (Vec<String>, StreamMeter, V
         let step = meter.on_event(&event);
         match &step {
             Step::Forward(bytes) => out.extend_from_slice(bytes),
-            Step::Done => out.extend_from_slice(&meter.final_events(&Charge { cost_micros: 12, quantities: counted() })),
+            Step::Done => {
+                out.extend_from_slice(&meter.final_events(&Charge { cost_micros: 12, quantities: counted(), ..Charge::default() }))
+            }
             _ => {}
         }
         steps.push(step);
@@ -198,5 +200,5 @@ fn pretty_printed_chunks_stay_one_event() {
     let event = decoder.next_event().expect("whole").expect("short");
     assert_eq!(meter.on_event(&event), Step::HoldBack);
     let expected = format!("data: {{\"choices\":[{{\"delta\":{{}}, \"finish_reason\":\"stop\"}}],\"usage\":{MADE}}}\n\ndata: [DONE]\n\n");
-    assert_eq!(meter.final_events(&Charge { cost_micros: 12, quantities: counted() }), expected.as_bytes());
+    assert_eq!(meter.final_events(&Charge { cost_micros: 12, quantities: counted(), ..Charge::default() }), expected.as_bytes());
 }

@@ -11,7 +11,7 @@ use super::{
     super::{
         answer::{Fields, own_members},
         edit,
-        object::{Frame, Ids, Status},
+        object::{End, Frame, Ids, Status},
         usage,
     },
     push_error, push_event, response_error,
@@ -213,7 +213,7 @@ impl Meter for PassedStream {
         let edited = newest.and_then(|newest| edit::set(newest, &[("status", r#""failed""#), ("error", &why), ("usage", "null")]));
         let response = edited.unwrap_or_else(|| {
             let mut made = Vec::new();
-            self.frame.write(Status::Failed, "[]", None, Some(&why), &mut made);
+            self.frame.write(Status::Failed, End { error: Some(&why), ..End::default() }, "[]", &mut made);
             String::from_utf8_lossy(&made).into_owned()
         });
         let event = format!(r#"{{"type":"response.failed","sequence_number":{},"response":{response}}}"#, self.sequence_number + 2);

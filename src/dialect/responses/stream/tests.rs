@@ -118,7 +118,8 @@ fn a_stream_has_every_event_in_its_order() {
     assert!(done.iter().enumerate().all(|(index, data)| data["output_index"] == json!(index)), "each item its own index");
     assert_eq!(response["output"][2]["call_id"], json!("call_1"));
     assert_ne!(response["output"][2]["id"], json!("call_1"));
-    assert_eq!(response["usage"]["cost_micros"], json!(12));
+    assert_eq!((&response["usage"]["cost_micros"], &response["completed_at"]), (&json!(12), &json!(1_700_000_009)));
+    assert_eq!(json_of(&written[0])["response"]["completed_at"], Value::Null);
 }
 
 #[test]

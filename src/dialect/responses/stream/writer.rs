@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     super::{
         answer::{signed_call, tokens_of},
-        object::{self, Frame, Status, push},
+        object::{self, End, Frame, Status, push},
         signature, usage,
     },
     push_error, push_event, response_error,
@@ -105,7 +105,7 @@ impl Writer {
             return;
         }
         let mut response = Vec::with_capacity(1024);
-        self.frame.write(Status::InProgress, "[]", None, None, &mut response);
+        self.frame.write(Status::InProgress, End::default(), "[]", &mut response);
         for name in ["response.created", "response.in_progress"] {
             self.response_event(name, &response, out);
         }
@@ -279,10 +279,10 @@ impl Writer {
         }
     }
 
-    fn end_with(&mut self, status: Status, usage: Option<&str>, error: Option<&str>, out: &mut Vec<u8>) -> Vec<u8> {
+    fn end_with(&mut self, status: Status, end: End<'_>, out: &mut Vec<u8>) -> Vec<u8> {
         self.start(out);
         let mut response = Vec::with_capacity(self.items.len() + 1024);
-        self.frame.write(status, &format!("[{}]", self.items), usage, error, &mut response);
+        self.frame.write(status, end, &format!("[{}]", self.items), &mut response);
         self.response_event(status.event(), &response, out);
         response
     }
@@ -327,7 +327,7 @@ impl StreamWriter for Writer {
         let status = Status::of(self.finish, self.declined);
         self.close(status, out);
         let usage = usage::with_cost(None, charge);
-        let response = self.end_with(status, Some(&usage), None, out);
+        let response = self.end_with(status, End { usage: Some(&usage), error: None, at: Some(charge.ended_at) }, out);
         self.whole = Some(Bytes::from(response));
     }
 
@@ -350,6 +350,6 @@ impl StreamWriter for Writer {
         self.close(Status::Failed, out);
         push_error(error, self.sequence_number, out);
         self.sequence_number += 1;
-        self.end_with(Status::Failed, None, Some(&response_error(error)), out);
+        self.end_with(Status::Failed, End { error: Some(&response_error(error)), ..End::default() }, out);
     }
 }

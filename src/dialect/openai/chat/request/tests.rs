@@ -358,6 +358,9 @@ fn thoughts_go_back_only_where_they_are_taken() {
     assert_eq!(message["reasoning_content"], json!("hm"));
     assert_eq!(message["reasoning_details"][0]["signature"], json!("s"));
     assert_eq!(message["tool_calls"][0]["extra_content"]["google"]["thought_signature"], json!("g"));
+    assert_eq!(message["reasoning"], Value::Null);
+    let (out, _) = write_with(&request, &Aim { quirks: Quirks { reasoning_member: true, ..quirks }, ..aim() }).expect("written");
+    assert_eq!((&out["messages"][0]["reasoning"], &out["messages"][0]["reasoning_content"]), (&json!("hm"), &json!("hm")));
 }
 
 #[test]

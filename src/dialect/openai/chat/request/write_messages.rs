@@ -153,7 +153,7 @@ fn write_answer(message: &mut Object<'_>, turn: &Turn, aim: &Aim<'_>, losses: &m
         said => write_content(message, said, losses)?,
     }
     if aim.quirks.reasoning_input {
-        write_thoughts(message, turn);
+        write_thoughts(message, turn, aim.quirks.reasoning_member);
     }
     write_calls(message, turn, aim);
     Ok(())
@@ -163,13 +163,16 @@ fn is_thought_or_call(block: &Block) -> bool {
     matches!(block.content, Content::Reasoning { .. } | Content::ToolCall { .. } | Content::ToolResult { .. })
 }
 
-fn write_thoughts(message: &mut Object<'_>, turn: &Turn) {
+/// `named_twice`: the text stands in `reasoning`, too.
+fn write_thoughts(message: &mut Object<'_>, turn: &Turn, named_twice: bool) {
     let thoughts = turn.blocks.iter().filter_map(|block| match &block.content {
         Content::Reasoning { text, signature } => Some((text, signature.as_ref())),
         _ => None,
     });
     let text: String = thoughts.clone().map(|(text, _)| &**text).collect();
-    message.maybe("reasoning_content", (!text.is_empty()).then_some(text));
+    let text = (!text.is_empty()).then_some(text);
+    message.maybe("reasoning", text.as_ref().filter(|_| named_twice));
+    message.maybe("reasoning_content", text);
     if thoughts.clone().any(|(_, signature)| signature.is_some()) {
         let mut details = message.array("reasoning_details");
         for (index, (text, signature)) in (0..).zip(thoughts) {

@@ -1,7 +1,7 @@
 //! Base64, as it comes and as it is written.
 
 /// Standard base64 of data in either alphabet, padded; `None` when it is no base64.
-pub(super) fn standard_base64(data: &str) -> Option<String> {
+pub(crate) fn standard_base64(data: &str) -> Option<String> {
     let mut standard = Vec::with_capacity(data.len() + 2);
     let mut padded = false;
     for byte in data.bytes() {
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn what_is_no_base64_is_told() {
-        for data in ["a", "ab$d", "ab=c", "a b c d", "é"] {
+        for data in ["a", "ab$d", "ab=c", "a b c d", "a b=", "abcde", "é"] {
             assert_eq!(standard_base64(data), None, "{data}");
         }
         assert_eq!(standard_base64("aGk\n="), Some("aGk=".to_owned()));
