@@ -1,5 +1,5 @@
 //! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old, mails that are old, files that expired, blobs that no row names.
+//! old, mails that are old, files that expired, blobs that no row names, tickets that nobody goes on with.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -38,6 +38,8 @@ pub struct Parts {
     pub clock: Clock,
     pub standing: Arc<NodeStanding>,
     pub interval: Duration,
+    /// Microseconds without a change after which tickets that wait for nobody of the staff are closed.
+    pub close_tickets_after: Option<Timestamp>,
     /// How long the security log is kept, in microseconds.
     pub security_log: Timestamp,
     /// For which mails are kept once nothing is to be done for them.
@@ -119,7 +121,11 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let retention = Timestamp::try_from(parts.mail_retention.as_micros()).unwrap_or(Timestamp::MAX);
     let mails = store::outbox::delete_old(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
     let files = forget_files(parts, now).await?;
-    if files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails > 0 {
+    let tickets = match parts.close_tickets_after {
+        Some(age) => store::tickets::close_idle(&parts.db, now - age, now, BATCH_MAX).await?,
+        None => 0,
+    };
+    if tickets + files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
@@ -128,6 +134,7 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
             sessions_deleted = signed_out,
             security_events_deleted = forgotten_events,
             files_deleted = files,
+            tickets_closed = tickets,
             mails_deleted = mails,
             "swept"
         );
@@ -151,12 +158,13 @@ async fn sweep_orphans(parts: &Parts, now: Timestamp) -> Result<(), SweepError> 
     while let Some(keys) = batches.try_next().await.map_err(|error| error.1)? {
         let old = |key: &BlobKey| key.made_at().is_some_and(|made_at| now - made_at >= ORPHAN_AGE_MIN);
         // Only of areas whose rows are known here: of the others nobody can say that nothing names them.
-        let keys: Vec<BlobKey> = keys.into_iter().filter(|key| key.area() == Some(BlobArea::Files) && old(key)).collect();
+        let keys: Vec<BlobKey> = keys.into_iter().filter(|key| is_swept(key.area()) && old(key)).collect();
         if keys.is_empty() {
             continue;
         }
         let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
-        let named = store::files::named_blobs(&parts.db, &names).await?;
+        let mut named = store::files::named_blobs(&parts.db, &names).await?;
+        named.extend(store::tickets::attachments::named_blobs(&parts.db, &names).await?);
         for key in keys.iter().filter(|key| !named.contains(key.as_str())) {
             parts.blobs.delete(key).await?;
             deleted += 1;
@@ -166,6 +174,10 @@ async fn sweep_orphans(parts: &Parts, now: Timestamp) -> Result<(), SweepError> 
         tracing::warn!(blobs_deleted = deleted, "swept blobs that no row names");
     }
     Ok(())
+}
+
+fn is_swept(area: Option<BlobArea>) -> bool {
+    matches!(area, Some(BlobArea::Files | BlobArea::Attachments))
 }
 
 #[cfg(test)]
@@ -241,6 +253,7 @@ mod tests {
             clock,
             standing: Arc::new(NodeStanding::new("node_1".to_owned(), Timestamp::MAX)),
             interval: Duration::from_secs(1),
+            close_tickets_after: None,
             security_log: Timestamp::MAX / 2,
             mail_retention: Duration::from_secs(86_400),
         };
@@ -248,6 +261,7 @@ mod tests {
         let expired = put(&parts, BlobArea::Files, Some(Some(START + 60 * SECOND))).await;
         let orphan = put(&parts, BlobArea::Files, None).await;
         let unknown = put(&parts, BlobArea::Exports, None).await;
+        let attachment = put(&parts, BlobArea::Attachments, None).await;
         hand.advance(Duration::from_secs(3_600));
         let young = put(&parts, BlobArea::Files, None).await;
         let there = async |key: &BlobKey| parts.blobs.exists(key).await.unwrap();
@@ -256,7 +270,7 @@ mod tests {
         assert_eq!(forget_files(&parts, now).await.unwrap(), 1);
         assert!(!there(&expired).await && there(&kept).await && there(&orphan).await);
         sweep_orphans(&parts, now).await.unwrap();
-        assert!(!there(&orphan).await, "an upload that was cut short");
+        assert!(!there(&orphan).await && !there(&attachment).await, "uploads that were cut short");
         assert!(there(&kept).await && there(&young).await && there(&unknown).await);
         sweep(&parts).await.unwrap();
     }

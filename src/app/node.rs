@@ -21,6 +21,7 @@ use crate::{
         files::FilePolicy,
         passwords::Passwords,
         people::{Guard, GuardRules, People, PeoplePolicy},
+        tickets::TicketPolicy,
     },
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     mail::smtp::Smtp,
@@ -79,6 +80,7 @@ pub struct Shared {
     pub root: Arc<Vitals>,
     pub facts: NodeFacts,
     pub files: FilePolicy,
+    pub tickets: TicketPolicy,
     pub site: Site,
     pub people: People,
     pub mailer: MailerClient,
@@ -98,7 +100,7 @@ impl Node {
         }
         if secrets.sealing_key_created && holds_sealed(&db).await? {
             return Err(StartError::Settings(format!(
-                "the sealing key is missing from {} but the database holds upstream keys or files, which only open with it; restore the file sealing_key or set security.upstream_key",
+                "the sealing key is missing from {} but the database holds upstream keys, files or attachments, which only open with it; restore the file sealing_key or set security.upstream_key",
                 settings.server.data_dir.display()
             )));
         }
@@ -149,6 +151,7 @@ impl Node {
                 clock: clock.clone(),
                 standing: standing.clone(),
                 interval,
+                close_tickets_after: settings.tickets.close_after(),
                 mail_retention: Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400)),
                 security_log: days(settings.privacy.security_log_days),
             };
@@ -183,6 +186,7 @@ impl Node {
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
             people: people(settings, &clock)?,
             files: file_policy(settings),
+            tickets: ticket_policy(settings),
             site: Site { public_url: settings.public_url().into() },
             mailer,
             db,
@@ -244,6 +248,7 @@ impl Shared {
             hasher: self.hasher.clone(),
             node: self.facts,
             files: self.files,
+            tickets: self.tickets.clone(),
             site: self.site.clone(),
             people: self.people.clone(),
             mailer: self.mailer.clone(),
@@ -295,7 +300,10 @@ pub fn workers(settings: &Settings) -> usize {
 async fn holds_sealed(db: &Db) -> Result<bool, StoreError> {
     let catalog = store::catalog::load_all(db).await?;
     let sealed = |upstream: &Upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty();
-    Ok(catalog.upstreams.iter().any(sealed) || store::provider_keys::exist(db).await? || store::files::exist(db).await?)
+    Ok(catalog.upstreams.iter().any(sealed)
+        || store::provider_keys::exist(db).await?
+        || store::files::exist(db).await?
+        || store::tickets::attachments::exist(db).await?)
 }
 
 pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {
@@ -390,6 +398,21 @@ fn file_policy(settings: &Settings) -> FilePolicy {
         bytes_max: files.bytes_max,
         allowance: store::files::Allowance { files_max: files.account_files_max, bytes_max: files.account_bytes_max },
         retention: files.retention(),
+    }
+}
+
+fn ticket_policy(settings: &Settings) -> TicketPolicy {
+    let tickets = &settings.tickets;
+    let hourly = |max| store::tickets::Rate { max, window: 3_600 * SECOND };
+    TicketPolicy {
+        staff_email: tickets.staff_email.as_deref().map(Into::into),
+        opened: hourly(tickets.per_account_hour),
+        written: hourly(tickets.messages_per_account_hour),
+        attachment_bytes_max: tickets.attachment_bytes_max,
+        allowance: store::tickets::attachments::Allowance {
+            attachments_max: tickets.attachments_max,
+            account_bytes_max: tickets.account_bytes_max,
+        },
     }
 }
 

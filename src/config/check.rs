@@ -68,6 +68,16 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
         expect(false, "blobs.endpoint", message);
     }
 
+    let is_address = |text: &str| {
+        let is_visible = text.chars().all(|letter| letter.is_ascii_graphic());
+        is_visible && text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+    };
+    expect(
+        settings.tickets.staff_email.as_deref().is_none_or(is_address),
+        "tickets.staff_email",
+        "must be a mail address such as support@example.com".to_owned(),
+    );
+
     let ledger = &settings.ledger;
     expect(
         ledger.commit_timeout_ms() < ledger.lease_ttl_seconds.saturating_mul(1000),

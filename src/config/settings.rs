@@ -422,6 +422,34 @@ impl Files {
     }
 }
 
+section! {
+    /// `[tickets]`: support.
+    Tickets in "tickets" {
+        /// Mail address that is told when a customer opens a ticket or writes to one; unset means nobody is.
+        staff_email: Option<String> = None;
+        /// Tickets that an account may open, per hour; 0 means no limit.
+        per_account_hour: u64 = 20, 0 to 1_000_000;
+        /// Messages that an account may write to its tickets, per hour; 0 means no limit.
+        messages_per_account_hour: u64 = 120, 0 to 1_000_000;
+        /// Largest attachment, in bytes; `server.max_body_bytes` counts as well.
+        attachment_bytes_max: u64 = 10_485_760, 1024 to GIBIBYTE;
+        /// Attachments of each side of one ticket.
+        attachments_max: u64 = 20, 0 to 1000;
+        /// Bytes of all attachments in the tickets of one account, of each side.
+        account_bytes_max: u64 = 268_435_456, 0 to i64::MAX;
+        /// Days without a change after which a ticket that is solved or waits for its customer is closed; 0 means never.
+        close_after_days: u64 = 14, 0 to 3650;
+    }
+}
+
+impl Tickets {
+    /// In microseconds; `None` when tickets are not closed by themselves.
+    pub fn close_after(&self) -> Option<i64> {
+        let days = i64::try_from(self.close_after_days).ok().filter(|days| *days > 0)?;
+        Some(days.saturating_mul(DAY_SECONDS).saturating_mul(SECOND))
+    }
+}
+
 /// The whole tree. Made by [`super::load`]; the default is what an empty file means.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -449,6 +477,7 @@ pub struct Settings {
     pub cache: Cache,
     pub blobs: BlobSettings,
     pub files: Files,
+    pub tickets: Tickets,
     pub compat: Compat,
     pub bench: Bench,
 }
@@ -480,6 +509,7 @@ impl Settings {
             Realtime::SETTINGS,
             BlobSettings::SETTINGS,
             Files::SETTINGS,
+            Tickets::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]

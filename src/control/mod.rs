@@ -27,6 +27,7 @@ pub mod people;
 pub mod provider_keys;
 pub mod responses;
 pub mod sign_in;
+pub mod tickets;
 pub mod usage;
 
 use std::time::Duration;
@@ -67,6 +68,7 @@ pub struct Control {
     pub connector: Connector,
     pub node: NodeFacts,
     pub files: files::FilePolicy,
+    pub tickets: tickets::TicketPolicy,
     pub site: Site,
     pub people: people::People,
     pub mailer: MailerClient,

@@ -119,6 +119,12 @@ pub enum Message {
         title: String,
         link: String,
     },
+    /// To the staff: a customer opened a ticket or wrote to one.
+    TicketForStaff {
+        ticket_id: String,
+        title: String,
+        link: String,
+    },
     LowBalance {
         available_micros: i64,
         link: String,
@@ -149,6 +155,7 @@ impl Message {
             Self::AccountSuspended { .. } => "account_suspended",
             Self::AccountReinstated {} => "account_reinstated",
             Self::TicketReply { .. } => "ticket_reply",
+            Self::TicketForStaff { .. } => "ticket_for_staff",
             Self::LowBalance { .. } => "low_balance",
         }
     }
@@ -166,6 +173,7 @@ impl Message {
             | Self::DeletionScheduled { link, .. }
             | Self::PolicyChanged { link, .. }
             | Self::TicketReply { link, .. }
+            | Self::TicketForStaff { link, .. }
             | Self::LowBalance { link, .. } => Some(link),
             _ => None,
         }

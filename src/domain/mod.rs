@@ -24,6 +24,7 @@ pub mod quota;
 pub mod refusal;
 pub mod route;
 pub mod seal;
+pub mod ticket;
 pub mod usage;
 
 /// Credits in micros: 1 credit = 1 000 000 micros.

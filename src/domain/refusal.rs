@@ -107,6 +107,8 @@ pub enum Refusal {
     FilesTooLarge { bytes: u64, limit_bytes: usize },
     #[error("the file has {bytes} bytes, and {limit_bytes} are allowed")]
     FileTooLarge { bytes: u64, limit_bytes: u64 },
+    #[error("this account wrote {limit} {what} within an hour, which is the limit; one more is taken in {} s", retry_after_ms.div_ceil(1_000))]
+    TicketsLimited { what: &'static str, limit: u64, retry_after_ms: u64 },
     #[error("{0}")]
     IdempotencyConflict(&'static str),
     /// A bounded queue of ours is full or a store is away.

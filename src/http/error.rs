@@ -192,6 +192,10 @@ impl From<Refusal> for ApiError {
             Refusal::TooLarge { .. } | Refusal::FilesTooLarge { .. } | Refusal::FileTooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", text)
             }
+            Refusal::TicketsLimited { retry_after_ms, .. } => Self {
+                scope: Some(LimitScope::Account),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).retry_after(retry_after_ms)
+            },
             Refusal::IdempotencyConflict(_) => Self::new(StatusCode::CONFLICT, "idempotency_conflict", text),
             Refusal::Overloaded { retry_after_ms, .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", text).retry_after(retry_after_ms)

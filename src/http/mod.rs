@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod account;
 pub mod admin;
 pub mod api;
+pub mod attachments;
 pub mod bench;
 pub mod body;
 pub mod compat;

@@ -125,6 +125,9 @@ pub fn letter(message: &Message) -> Letter {
         Message::TicketReply { ticket_id, title, link } => {
             Letter::new("您的工单有新回复", "您的工单有一条新回复。").link("查看回复", link).fact("工单", ticket_id).fact("标题", title)
         }
+        Message::TicketForStaff { ticket_id, title, link } => {
+            Letter::new("客户写了工单消息", "一位客户写了工单消息。").link("查看工单", link).fact("工单", ticket_id).fact("标题", title)
+        }
         Message::LowBalance { available_micros, link } => Letter::new("您的额度即将用尽", "您的额度即将用尽。用尽之后，调用将被拒绝。")
             .link("充值", link)
             .fact("剩余额度", &credits_text(*available_micros)),

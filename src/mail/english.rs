@@ -145,6 +145,10 @@ pub fn letter(message: &Message) -> Letter {
             .link("Read the reply", link)
             .fact("Ticket", ticket_id)
             .fact("Title", title),
+        Message::TicketForStaff { ticket_id, title, link } => Letter::new("A customer wrote to a ticket", "A customer wrote to a ticket.")
+            .link("Read the ticket", link)
+            .fact("Ticket", ticket_id)
+            .fact("Title", title),
         Message::LowBalance { available_micros, link } => {
             let lead = "Your credits are running low. Calls are refused once they are used up.";
             Letter::new("Your credits are running low", lead)

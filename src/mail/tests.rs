@@ -38,7 +38,8 @@ fn samples() -> Vec<Message> {
         Message::PolicyChanged { document: nasty.clone(), version: "2".to_owned(), effective_at: at, link: link() },
         Message::AccountSuspended { reason: nasty.clone() },
         Message::AccountReinstated {},
-        Message::TicketReply { ticket_id: "tkt_1".to_owned(), title: nasty, link: link() },
+        Message::TicketReply { ticket_id: "tkt_1".to_owned(), title: nasty.clone(), link: link() },
+        Message::TicketForStaff { ticket_id: "tkt_1".to_owned(), title: nasty, link: link() },
         Message::LowBalance { available_micros: 1_500_000, link: link() },
     ];
     let number = |message: &Message| match message {
@@ -62,11 +63,12 @@ fn samples() -> Vec<Message> {
         Message::AccountSuspended { .. } => 17,
         Message::AccountReinstated {} => 18,
         Message::TicketReply { .. } => 19,
-        Message::LowBalance { .. } => 20,
+        Message::TicketForStaff { .. } => 20,
+        Message::LowBalance { .. } => 21,
     };
     let mut numbers: Vec<i32> = all.iter().map(number).collect();
     numbers.dedup();
-    assert_eq!(numbers, (0..=20).collect::<Vec<_>>(), "one sample of each message");
+    assert_eq!(numbers, (0..=21).collect::<Vec<_>>(), "one sample of each message");
     all
 }
 

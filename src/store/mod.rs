@@ -32,6 +32,7 @@ pub mod sessions;
 mod sql;
 #[cfg(test)]
 mod tests;
+pub mod tickets;
 pub mod usage;
 
 use std::{borrow::Cow, future::Future, time::Duration};

@@ -46,4 +46,5 @@ mod realtime;
 mod responses;
 mod routing;
 mod support;
+mod tickets;
 mod translation;

@@ -10,6 +10,7 @@ mod identity;
 mod ledger;
 mod routing;
 mod stored_responses;
+mod tickets;
 mod upstream_facts;
 mod usage;
 
@@ -28,4 +29,5 @@ pub const ALL: &[Step] = &[
     compat::STEP,
     identity::STEP,
     files::STEP,
+    tickets::STEP,
 ];

@@ -164,7 +164,7 @@ pub async fn delete(control: &Control, account_id: &str, id: &str) -> Result<(),
 }
 
 /// Deletes a blob that no row names. One that stays is an orphan, which the sweeper finds.
-async fn discard(control: &Control, key: &BlobKey) {
+pub(super) async fn discard(control: &Control, key: &BlobKey) {
     if let Err(error) = control.blobs.delete(key).await {
         tracing::warn!(blob = %key.as_str(), error = %error, "a blob could not be deleted; it is swept later");
     }
@@ -176,13 +176,13 @@ fn missing(id: &str) -> ControlError {
 }
 
 /// The last part of what the caller calls it, bounded and without control characters.
-fn filename(given: Option<&str>) -> String {
+pub(super) fn filename(given: Option<&str>) -> String {
     let last = given.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or_default().trim();
     let clean: String = last.chars().filter(|letter| !letter.is_control()).take(FILENAME_CHARS_MAX).collect();
     if clean.is_empty() || clean.chars().all(|letter| letter == '.') { "file".to_owned() } else { clean }
 }
 
-async fn sha256(content: &Bytes) -> Result<String, ControlError> {
+pub(super) async fn sha256(content: &Bytes) -> Result<String, ControlError> {
     let work = {
         let content = content.clone();
         move || digest::digest(&digest::SHA256, &content)

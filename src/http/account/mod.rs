@@ -8,10 +8,16 @@ pub mod me;
 pub mod owner;
 pub mod pages;
 pub mod session;
+pub mod tickets;
 pub mod visitor;
 
 use actix_web::web;
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.configure(session::configure).configure(auth::configure).configure(me::configure).configure(pages::configure);
+    routes
+        .configure(session::configure)
+        .configure(auth::configure)
+        .configure(me::configure)
+        .configure(pages::configure)
+        .configure(tickets::configure);
 }

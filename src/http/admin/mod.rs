@@ -10,6 +10,7 @@ pub(in crate::http) mod extract;
 pub mod keys;
 pub mod mails;
 pub mod node;
+pub mod tickets;
 pub mod usage;
 pub mod views;
 
@@ -27,7 +28,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(catalog::configure)
         .configure(mails::configure)
         .configure(usage::configure)
-        .configure(node::configure);
+        .configure(node::configure)
+        .configure(tickets::configure);
 }
 
 /// The answer to methods that a path does not have.

@@ -225,7 +225,7 @@ pub async fn download_file(
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
 
 /// `Content-Disposition` with the name for old readers and for those who know more than ASCII.
-fn disposition(filename: &str) -> String {
+pub(in crate::http) fn disposition(filename: &str) -> String {
     let plain: String = filename
         .chars()
         .map(|letter| if letter == ' ' || letter.is_ascii_alphanumeric() || "._-()".contains(letter) { letter } else { '_' })

@@ -112,6 +112,12 @@ pub async fn entries(db: &Db, account_id: &str, after: Option<i64>, limit: u64) 
     db.within(async { sql::all(db.read(), text, values).await?.iter().map(read_entry).collect() }).await
 }
 
+/// Whether a transfer of this number is one of the account's.
+pub async fn has_entry(db: &Db, account_id: &str, seq: i64) -> Result<bool, StoreError> {
+    let text = "SELECT seq FROM ledger_transfers WHERE seq = $1 AND account_id = $2";
+    db.within(async { Ok(sql::one(db.read(), text, [seq.into(), account_id.into()]).await?.is_some()) }).await
+}
+
 fn read_entry(row: &QueryResult) -> Result<Entry, StoreError> {
     Ok(Entry {
         seq: row.try_get_by_index(0)?,

@@ -25,7 +25,7 @@ use crate::domain::{
 };
 use wallet::LockedWallet;
 
-pub use balance::{Entry, LeasePosition, StoredBalance, balance, balance_at, entries};
+pub use balance::{Entry, LeasePosition, StoredBalance, balance, balance_at, entries, has_entry};
 pub use check::{Check, Difference, check};
 pub use commit::{Batch, Capture, Commit, LeaseClose, OpenHold, commit, commit_late};
 pub use grants::{GrantRow, NewGrant, expire_grants, grant, grants_of, revoke};

@@ -433,6 +433,63 @@ async fn entities_match_the_migration() {
             }),
         )
         .await;
+        assert_matches(
+            db,
+            "tickets",
+            row!(tickets {
+                id: "t",
+                account_id: "a",
+                opened_by: "t",
+                title: "t",
+                status: "t",
+                priority: "t",
+                assignee: "t".to_owned(),
+                request_id: "t".to_owned(),
+                order_id: "t".to_owned(),
+                ledger_entry_id: 1,
+                messages: 2,
+                created_at: 3,
+                updated_at: 4,
+                closed_at: 5
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "ticket_messages",
+            row!(ticket_messages {
+                id: "t",
+                ticket_id: "t",
+                account_id: "a",
+                number: 1,
+                side: "t",
+                author_id: "t",
+                internal: true,
+                body: "t",
+                created_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "ticket_attachments",
+            row!(ticket_attachments {
+                id: "t",
+                ticket_id: "t",
+                account_id: "a",
+                message_id: "t".to_owned(),
+                side: "t",
+                author_id: "t",
+                internal: true,
+                filename: "t",
+                mime: "t",
+                bytes: 1,
+                sha256: "t",
+                blob: "t",
+                created_at: 2
+            }),
+        )
+        .await;
     })
     .await;
 }
