@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod detached;
 pub mod directory;
 pub mod journal;
+pub mod legacy_keys;
 pub mod places;
 pub mod supervision;
 pub mod sweeper;

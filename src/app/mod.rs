@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod cli;
 mod doctor;
 mod import;
+mod keys;
 mod models;
 mod node;
 mod server;

@@ -8,6 +8,7 @@ use crate::{
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
+        legacy_keys::{self, LegacyKeysClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
     },
@@ -63,6 +64,9 @@ pub struct Shared {
     pub drain: Drain,
     pub sealer: Sealer,
     pub hasher: KeyHasher,
+    pub legacy_tools: legacy_keys::Tools,
+    /// Of a node that serves.
+    pub legacy_keys: Option<LegacyKeysClient>,
     pub account_policy: account::Policy,
     pub call_policy: pipeline::Policy,
     pub unknown_key_ttl: Duration,
@@ -78,7 +82,7 @@ impl Node {
         let secrets = secrets::load_or_create(&settings.server.data_dir, settings)?;
         let db = open_database(settings).await?;
         db.migrate().await?;
-        if secrets.pepper_created && !store::keys::list(&db, None, 1).await?.is_empty() {
+        if secrets.pepper_created && store::keys::any_hashed(&db).await? {
             return Err(StartError::Settings(format!(
                 "the key pepper is missing from {} but the database holds API keys, which only verify under it; restore the file key_pepper or set security.key_pepper",
                 settings.server.data_dir.display()
@@ -134,13 +138,30 @@ impl Node {
             sweeper::start(&tree, parts, root.vitals());
         }
         let workers = workers(settings);
+        let accounts = Accounts::new(workers);
+        let former = secrets.former_peppers.iter().map(|pepper| (pepper.version, pepper.secret.as_slice()));
+        let hasher = KeyHasher::with_former(secrets.pepper.version, &secrets.pepper.secret, former);
+        let weak_days = Timestamp::from(settings.security.weak_key_days);
+        let legacy_tools = legacy_keys::Tools {
+            db: db.clone(),
+            sealer: sealer.clone(),
+            hasher: hasher.clone(),
+            clock: clock.clone(),
+            weak_key_life: (weak_days > 0).then_some(weak_days * 24 * 3_600 * SECOND),
+        };
+        let legacy_keys = (role == Role::Serve).then(|| {
+            let parts = legacy_keys::Parts { tools: legacy_tools.clone(), accounts: accounts.clone() };
+            legacy_keys::start(&tree, parts, root.vitals())
+        });
         let parts = Shared {
-            accounts: Accounts::new(workers),
+            accounts,
+            legacy_tools,
+            legacy_keys,
             accounts_max_per_shard: settings.accounts.active_max.div_ceil(workers),
             unknown_key_ttl: Duration::from_secs(settings.accounts.unknown_key_ttl_seconds),
             account_policy: account_policy(settings),
             call_policy: call_policy(settings),
-            hasher: KeyHasher::new(&secrets.pepper),
+            hasher,
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
@@ -200,6 +221,7 @@ impl Shared {
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
             hasher: self.hasher.clone(),
+            legacy_tools: self.legacy_tools.clone(),
             node: self.facts,
             site: self.site.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
@@ -231,6 +253,7 @@ impl Shared {
             journal: self.journal.clone(),
             tree: self.tree.clone(),
             policy: self.account_policy,
+            legacy_keys: self.legacy_keys.clone(),
             unknown_key_ttl: self.unknown_key_ttl,
             active_max: self.accounts_max_per_shard,
         };

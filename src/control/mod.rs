@@ -16,6 +16,7 @@ pub mod foreign;
 pub mod import;
 pub mod input;
 pub mod keys;
+pub mod legacy;
 pub mod mail;
 pub mod node;
 pub mod owner;
@@ -32,7 +33,9 @@ pub use self::{
     page::{Page, PageRequest},
 };
 use crate::{
-    actors::{catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, supervision::ActorTree},
+    actors::{
+        catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys, supervision::ActorTree,
+    },
     clock::Clock,
     domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal},
     store::{Db, Durability, StoreError, ledger::LedgerFailure, seal::Sealer},
@@ -53,6 +56,7 @@ pub struct Control {
     pub tree: ActorTree,
     pub sealer: Sealer,
     pub hasher: KeyHasher,
+    pub legacy_tools: legacy_keys::Tools,
     /// For testing upstreams; calls use that of their own thread.
     pub connector: Connector,
     pub node: NodeFacts,

@@ -16,6 +16,7 @@ pub mod foreign_one_api;
 pub mod idempotency;
 pub mod keys;
 pub mod ledger;
+pub mod legacy;
 pub mod members;
 pub mod nodes;
 pub mod outbox;

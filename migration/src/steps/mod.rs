@@ -7,6 +7,7 @@ mod catalog_facts;
 mod compat;
 mod identity;
 mod ledger;
+mod legacy_keys;
 mod routing;
 mod stored_responses;
 mod upstream_facts;
@@ -26,4 +27,5 @@ pub const ALL: &[Step] = &[
     stored_responses::STEP,
     compat::STEP,
     identity::STEP,
+    legacy_keys::STEP,
 ];
