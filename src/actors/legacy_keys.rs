@@ -34,8 +34,8 @@ const MAILBOX: usize = 1_024;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Rows read at a time.
 const BATCH: u64 = 200;
-/// Rows that are named when they cannot be used; of more the number is told.
-const NAMED_MAX: usize = 1_000;
+/// Rows that the log names when they cannot be used.
+const NAMED_MAX: usize = 100;
 /// A larger database stands still for too long while it is written anew; `pixgate keys migrate-legacy` does it at a better time.
 const WIPE_WHILE_SERVING_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
@@ -66,9 +66,8 @@ pub struct Pass {
     pub hashed: u64,
     /// Of those, keys that can be guessed.
     pub weak: u64,
-    /// Rows that cannot be used, the first of them by name.
+    /// Rows that cannot be used.
     pub left: Vec<Left>,
-    pub left_count: u64,
     /// Whose keys were hashed.
     pub accounts: BTreeSet<String>,
 }
@@ -154,9 +153,8 @@ impl Tools {
         }
     }
 
-    /// Goes once over all rows. With `discard`, those that cannot be used are revoked and lose their text. `progress` is told after every
-    /// few rows.
-    pub async fn pass(&self, discard: bool, mut progress: impl FnMut(&Pass)) -> Result<Pass, StoreError> {
+    /// Goes once over all rows. `progress` is told after every few of them.
+    pub async fn pass(&self, mut progress: impl FnMut(&Pass)) -> Result<Pass, StoreError> {
         let mut pass = Pass { total: store::legacy::count(&self.db).await?, ..Pass::default() };
         let mut after = String::new();
         loop {
@@ -164,32 +162,34 @@ impl Tools {
             let Some(last) = rows.last() else { return Ok(pass) };
             after.clone_from(&last.id);
             for row in &rows {
-                self.treat(row, discard, &mut pass).await?;
+                self.treat(row, &mut pass).await?;
             }
             progress(&pass);
         }
     }
 
-    async fn treat(&self, row: &LegacyRow, discard: bool, pass: &mut Pass) -> Result<(), StoreError> {
+    async fn treat(&self, row: &LegacyRow, pass: &mut Pass) -> Result<(), StoreError> {
         pass.seen += 1;
-        let why = match self.hash(row).await? {
+        match self.hash(row).await? {
             (Outcome::Hashed, is_weak) => {
                 pass.hashed += 1;
                 pass.weak += u64::from(is_weak);
                 pass.accounts.insert(row.account_id.clone());
-                return Ok(());
             }
-            (Outcome::Gone, _) => return Ok(()),
-            (Outcome::Left(why), _) => why,
-        };
-        if discard {
-            let details = json!({ "account_id": row.account_id, "why": why.as_str() });
-            let entry = self.entry("key.discard_legacy", &row.id, details);
-            store::legacy::discard(&self.db, row, "legacy_unusable", self.clock.now(), entry).await?;
+            (Outcome::Gone, _) => {}
+            (Outcome::Left(why), _) => pass.left.push(Left { key_id: row.id.clone(), why }),
         }
-        pass.left_count += 1;
-        if pass.left.len() < NAMED_MAX {
-            pass.left.push(Left { key_id: row.id.clone(), why });
+        Ok(())
+    }
+
+    /// Revokes rows that a pass left, and takes their texts away. Only after a whole pass: without its double, a row of a key that stood
+    /// there twice would look as if it could be used.
+    pub async fn discard(&self, left: &[Left]) -> Result<(), StoreError> {
+        for Left { key_id, why } in left {
+            let Some(row) = store::legacy::get(&self.db, key_id).await? else { continue };
+            let details = json!({ "account_id": row.account_id, "why": why.as_str() });
+            let entry = self.entry("key.discard_legacy", key_id, details);
+            store::legacy::discard(&self.db, &row, "legacy_unusable", self.clock.now(), entry).await?;
         }
         Ok(())
     }
@@ -226,7 +226,6 @@ pub struct LegacyKeys {
     look_again: bool,
     hashed: u64,
     left: Vec<Left>,
-    left_count: u64,
     /// The size that was too large to be written anew while serving; told once.
     too_large: Option<u64>,
 }
@@ -234,15 +233,8 @@ pub struct LegacyKeys {
 /// Starts the actor on the current thread.
 pub fn start(tree: &ActorTree, parts: Parts, parent: &Arc<Vitals>) -> LegacyKeysClient {
     let tools = parts.tools.clone();
-    let factory = move || LegacyKeys {
-        parts: parts.clone(),
-        looking: false,
-        look_again: false,
-        hashed: 0,
-        left: Vec::new(),
-        left_count: 0,
-        too_large: None,
-    };
+    let factory =
+        move || LegacyKeys { parts: parts.clone(), looking: false, look_again: false, hashed: 0, left: Vec::new(), too_large: None };
     let actor = spawn(tree, Spec::new("legacy-keys", MAILBOX, factory).under(parent));
     LegacyKeysClient { tools, actor }
 }
@@ -256,7 +248,7 @@ impl Service for LegacyKeys {
     }
 
     fn observe(&self) -> serde_json::Value {
-        json!({ "hashed": self.hashed, "left": self.left_count })
+        json!({ "hashed": self.hashed, "left": self.left.len() })
     }
 }
 
@@ -286,9 +278,13 @@ impl LegacyKeys {
         if pass.hashed > 0 {
             tracing::info!(keys = pass.hashed, weak = pass.weak, "hashed keys of an older schema");
         }
-        if pass.left != self.left || pass.left_count != self.left_count {
-            (self.left, self.left_count) = (pass.left, pass.left_count);
-            for left in &self.left {
+        if pass.left != self.left {
+            self.left = pass.left;
+            tracing::warn!(
+                rows = self.left.len(),
+                "rows of an older schema cannot be used; `pixgate keys migrate-legacy` names all of them"
+            );
+            for left in self.left.iter().take(NAMED_MAX) {
                 tracing::warn!(key.id = %left.key_id, why = %left.why, "a key of an older schema cannot be used and still stands in the database");
             }
         }
@@ -302,7 +298,7 @@ struct Turn {
 
 async fn turn(parts: &Parts, too_large: Option<u64>) -> Result<Turn, StoreError> {
     let Parts { tools, accounts } = parts;
-    let pass = tools.pass(false, |_| {}).await?;
+    let pass = tools.pass(|_| {}).await?;
     for account_id in &pass.accounts {
         if let Some(account) = store::accounts::get(&tools.db, account_id).await? {
             accounts.changed(&account.locator).await;

@@ -11,4 +11,5 @@ pub mod legacy_keys;
 pub mod places;
 pub mod supervision;
 pub mod sweeper;
+pub mod throttle;
 pub mod upstream;

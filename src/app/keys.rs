@@ -84,12 +84,15 @@ fn print_import(report: &Report) -> ExitCode {
 
 async fn migrate(node: &Node, discard: bool) -> Result<ExitCode, StartError> {
     let tools = &node.parts.legacy_tools;
-    let pass = tools.pass(discard, |pass| eprintln!("{} of {} rows: {} hashed", pass.seen, pass.total, pass.hashed)).await?;
-    let Pass { total, hashed, weak, left_count, .. } = &pass;
-    for left in &pass.left {
-        eprintln!("{}: {}", left.key_id, left.why);
+    let pass = tools.pass(|pass| eprintln!("{} of {} rows: {} hashed", pass.seen, pass.total, pass.hashed)).await?;
+    if discard {
+        tools.discard(&pass.left).await?;
     }
-    println!("{total} rows: {hashed} hashed ({weak} weak), {left_count} {}", if discard { "revoked" } else { "cannot be used" });
+    let Pass { total, hashed, weak, left, .. } = &pass;
+    for row in left {
+        eprintln!("{}: {}", row.key_id, row.why);
+    }
+    println!("{total} rows: {hashed} hashed ({weak} weak), {} {}", left.len(), if discard { "revoked" } else { "cannot be used" });
     if store::legacy::must_wipe(&tools.db).await? {
         match store::legacy::wipe(&tools.db).await {
             Ok(()) => println!("no file of the database holds a text of these keys any more"),
@@ -100,10 +103,11 @@ async fn migrate(node: &Node, discard: bool) -> Result<ExitCode, StartError> {
             }
         }
     }
-    if *left_count == 0 || discard {
+    if left.is_empty() || discard {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("pixgate: {left_count} rows still hold a text; correct them in the database, or revoke them with --discard-unusable");
+    let count = left.len();
+    eprintln!("pixgate: {count} rows still hold a text; correct them in the database, or revoke them with --discard-unusable");
     Ok(ExitCode::FAILURE)
 }
 

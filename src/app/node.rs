@@ -15,7 +15,7 @@ use crate::{
     app::StartError,
     clock::Clock,
     config::{Durability, Settings, secrets},
-    control::{Control, NodeFacts, Site},
+    control::{Control, NodeFacts, Site, leaks::LeakDesk},
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     pipeline::{self, CachePolicy, Drain, Pipeline},
     store::{self, Db, StoreError, seal::Sealer},
@@ -65,6 +65,7 @@ pub struct Shared {
     pub sealer: Sealer,
     pub hasher: KeyHasher,
     pub legacy_tools: legacy_keys::Tools,
+    pub leaks: LeakDesk,
     /// Of a node that serves.
     pub legacy_keys: Option<LegacyKeysClient>,
     pub account_policy: account::Policy,
@@ -156,6 +157,7 @@ impl Node {
         let parts = Shared {
             accounts,
             legacy_tools,
+            leaks: leak_desk(settings, &clock)?,
             legacy_keys,
             accounts_max_per_shard: settings.accounts.active_max.div_ceil(workers),
             unknown_key_ttl: Duration::from_secs(settings.accounts.unknown_key_ttl_seconds),
@@ -222,6 +224,7 @@ impl Shared {
             sealer: self.sealer.clone(),
             hasher: self.hasher.clone(),
             legacy_tools: self.legacy_tools.clone(),
+            leaks: self.leaks.clone(),
             node: self.facts,
             site: self.site.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
@@ -273,6 +276,15 @@ async fn holds_sealed_keys(db: &Db) -> Result<bool, StoreError> {
     let catalog = store::catalog::load_all(db).await?;
     let sealed = |upstream: &Upstream| !upstream.sealed_api_key.is_empty() || !upstream.sealed_api_keys.is_empty();
     Ok(catalog.upstreams.iter().any(sealed) || store::provider_keys::exist(db).await?)
+}
+
+/// What reports of leaked keys are checked with.
+fn leak_desk(settings: &Settings, clock: &Clock) -> Result<LeakDesk, StartError> {
+    let scanning = &settings.secret_scanning;
+    let bad = |why: &dyn std::fmt::Display| StartError::Settings(format!("secret_scanning.public_keys_file: {why}"));
+    let read = |path: &std::path::PathBuf| std::fs::read_to_string(path).map_err(|error| bad(&format!("{}: {error}", path.display())));
+    let document = scanning.public_keys_file.as_ref().map(read).transpose()?;
+    LeakDesk::new(clock.clone(), document.as_deref(), scanning.public_keys_url.clone()).map_err(|why| bad(&why))
 }
 
 pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {

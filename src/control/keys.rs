@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
@@ -291,8 +291,37 @@ pub async fn rotate(control: &Control, actor: &Actor, id: &str, rotation: &Rotat
     let ends_at = now + grace_seconds * SECOND;
     old.expires_at = Some(old.expires_at.map_or(ends_at, |at| at.min(ends_at)));
     update(control, &old).await?;
+    let details = json!({ "account_id": key.account_id, "rotated_from": id });
+    audit::note(control, actor, "key.create", &key.id, details).await;
     audit::note(control, actor, "key.rotate", id, json!({ "new_key_id": key.id, "grace_seconds": grace_seconds })).await;
     Ok(CreatedKey { key, text })
+}
+
+/// How the keys of this gateway are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct KeyStorage {
+    /// Of the pepper that new keys are hashed with.
+    pub current_pepper_version: i32,
+    pub peppers: Vec<PepperUse>,
+    /// Keys that an older schema left as their text and that are not hashed yet.
+    pub legacy_rows: u64,
+}
+
+/// Keys that were not revoked and are kept under one pepper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PepperUse {
+    pub version: i32,
+    pub keys: i64,
+    /// False: the pepper is not known here, so these keys do not work.
+    pub configured: bool,
+}
+
+pub async fn storage(control: &Control) -> Result<KeyStorage, ControlError> {
+    let known = control.hasher.versions();
+    let kept = store::keys::count_by_pepper(&control.db).await?;
+    let peppers = kept.into_iter().map(|(version, keys)| PepperUse { version, keys, configured: known.contains(&version) }).collect();
+    let legacy_rows = store::legacy::count(&control.db).await?;
+    Ok(KeyStorage { current_pepper_version: control.hasher.version(), peppers, legacy_rows })
 }
 
 /// Gives a key its text, and keeps of it what may be kept.

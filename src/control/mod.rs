@@ -16,10 +16,12 @@ pub mod foreign;
 pub mod import;
 pub mod input;
 pub mod keys;
+pub mod leaks;
 pub mod legacy;
 pub mod mail;
 pub mod node;
 pub mod owner;
+pub mod owner_keys;
 pub mod page;
 pub mod provider_keys;
 pub mod responses;
@@ -57,6 +59,7 @@ pub struct Control {
     pub sealer: Sealer,
     pub hasher: KeyHasher,
     pub legacy_tools: legacy_keys::Tools,
+    pub leaks: leaks::LeakDesk,
     /// For testing upstreams; calls use that of their own thread.
     pub connector: Connector,
     pub node: NodeFacts,

@@ -4,7 +4,12 @@ use pixgate_entities::api_keys::{Column, Entity, Model};
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Db, StoreError, sql};
+use super::{
+    Db, StoreError,
+    outbox::{self, NewMail},
+    seal::Sealer,
+    sql,
+};
 use crate::domain::{
     Timestamp,
     api_key::{ApiKey, Digest},
@@ -79,6 +84,21 @@ pub async fn update(db: &Db, key: &ApiKey) -> Result<(), StoreError> {
             0 => Err(StoreError::NotFound(format!("key {}", key.id))),
             _ => Ok(()),
         }
+    })
+    .await
+}
+
+/// Revokes a key for a reason and puts the mail in that tells its owner. False when it was revoked already; then no mail is written.
+pub async fn revoke(db: &Db, sealer: &Sealer, id: &str, reason: &str, now: Timestamp, mail: &NewMail) -> Result<bool, StoreError> {
+    let text = "UPDATE api_keys SET revoked_at = $1, revoked_reason = $2 WHERE id = $3 AND revoked_at IS NULL";
+    db.within(async {
+        let transaction = db.begin().await?;
+        if sql::execute(&transaction, text, [now.into(), reason.into(), id.into()]).await? == 0 {
+            return Ok(false);
+        }
+        outbox::put(&transaction, sealer, mail).await?;
+        transaction.commit().await?;
+        Ok(true)
     })
     .await
 }

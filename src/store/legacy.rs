@@ -68,6 +68,11 @@ pub async fn find(db: &Db, text: &Secret) -> Result<Vec<LegacyRow>, StoreError> 
     rows(db, &query, vec![text.expose().into()]).await
 }
 
+pub async fn get(db: &Db, id: &str) -> Result<Option<LegacyRow>, StoreError> {
+    let query = format!("{ROW} AND id = $1");
+    Ok(rows(db, &query, vec![id.into()]).await?.pop())
+}
+
 /// Rows behind the one named `after`, in the order of their ids.
 pub async fn list(db: &Db, after: &str, limit: u64) -> Result<Vec<LegacyRow>, StoreError> {
     let query = format!("{ROW} AND id > $1 ORDER BY id LIMIT $2");

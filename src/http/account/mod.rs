@@ -3,11 +3,12 @@
 //! Every route that is not public takes an [`owner::Account`]: it knows who asks, for which account, and that a request with a
 //! session cookie came from a page of ours. Absent on purpose: rules and writes (see `control`), pages (see `site`).
 
+pub mod keys;
 pub mod owner;
 pub mod session;
 
 use actix_web::web;
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.configure(session::configure);
+    routes.configure(session::configure).configure(keys::configure);
 }

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::http::{account, admin, api, compat, operations, provider_keys};
+use crate::http::{account, admin, api, compat, hooks, operations, provider_keys};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -77,6 +77,15 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         compat::one_api::token_usage,
         compat::one_api::one_api_status,
         compat::openrouter::openrouter_models,
+        account::keys::list,
+        account::keys::create,
+        account::keys::get,
+        account::keys::patch,
+        account::keys::revoke,
+        account::keys::rotate,
+        account::keys::audit,
+        account::keys::report_leak,
+        hooks::secret_scanning::report,
         account::session::link,
         account::session::me,
         provider_keys::list_provider_keys,
@@ -100,6 +109,8 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         admin::keys::patch_key,
         admin::keys::revoke_key,
         admin::keys::rotate_key,
+        admin::keys::list_audit_of_key,
+        admin::keys::key_storage,
         admin::catalog::create_upstream,
         admin::catalog::list_upstreams,
         admin::catalog::get_upstream,
