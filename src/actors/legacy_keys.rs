@@ -32,6 +32,8 @@ use crate::{
 
 const MAILBOX: usize = 1_024;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// When others used the database and it could not be written anew.
+const WIPE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Rows read at a time.
 const BATCH: u64 = 200;
 /// Rows that the log names when they cannot be used.
@@ -263,7 +265,12 @@ impl LegacyKeys {
         ctx.run(async move { turn(&parts, too_large).await }, |legacy_keys, outcome, ctx| {
             legacy_keys.looking = false;
             match outcome {
-                Ok(turn) => legacy_keys.note(turn),
+                Ok(turn) => {
+                    if turn.wipe_again {
+                        ctx.after(WIPE_AGAIN_AFTER, |legacy_keys, ctx| legacy_keys.look(ctx));
+                    }
+                    legacy_keys.note(turn);
+                }
                 Err(error) => tracing::warn!(error = %error, "keys of an older schema could not be treated; the next turn goes on"),
             }
             if legacy_keys.look_again {
@@ -272,7 +279,7 @@ impl LegacyKeys {
         });
     }
 
-    fn note(&mut self, Turn { pass, too_large }: Turn) {
+    fn note(&mut self, Turn { pass, too_large, .. }: Turn) {
         self.hashed += pass.hashed;
         self.too_large = too_large;
         if pass.hashed > 0 {
@@ -294,6 +301,7 @@ impl LegacyKeys {
 struct Turn {
     pass: Pass,
     too_large: Option<u64>,
+    wipe_again: bool,
 }
 
 async fn turn(parts: &Parts, too_large: Option<u64>) -> Result<Turn, StoreError> {
@@ -305,7 +313,7 @@ async fn turn(parts: &Parts, too_large: Option<u64>) -> Result<Turn, StoreError>
         }
     }
     if !store::legacy::must_wipe(&tools.db).await? {
-        return Ok(Turn { pass, too_large: None });
+        return Ok(Turn { pass, too_large: None, wipe_again: false });
     }
     let bytes = store::legacy::wipe_size(&tools.db).await?;
     if bytes > WIPE_WHILE_SERVING_BYTES_MAX {
@@ -316,16 +324,20 @@ async fn turn(parts: &Parts, too_large: Option<u64>) -> Result<Turn, StoreError>
                  run `pixgate keys migrate-legacy` when the database may stand still for a while"
             );
         }
-        return Ok(Turn { pass, too_large: Some(bytes) });
+        return Ok(Turn { pass, too_large: Some(bytes), wipe_again: false });
     }
-    match store::legacy::wipe(&tools.db).await {
-        Ok(()) => tracing::info!(bytes, "wiped what was left of the texts of hashed keys"),
+    let wipe_again = match store::legacy::wipe(&tools.db).await {
+        Ok(()) => {
+            tracing::info!(bytes, "wiped what was left of the texts of hashed keys");
+            false
+        }
         Err(error) if error.is_unavailable() => {
-            tracing::info!(error = %error, "what is left of the texts of hashed keys is wiped at the next turn");
+            tracing::debug!(error = %error, "what is left of the texts of hashed keys is wiped in a moment");
+            true
         }
         Err(error) => return Err(error),
-    }
-    Ok(Turn { pass, too_large: None })
+    };
+    Ok(Turn { pass, too_large: None, wipe_again })
 }
 
 /// A key was taken over: its traces are to go.
