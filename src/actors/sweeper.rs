@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    domain::Timestamp,
     store::{self, Db, StoreError},
 };
 
@@ -24,6 +25,8 @@ pub struct Parts {
     pub clock: Clock,
     pub standing: Arc<NodeStanding>,
     pub interval: Duration,
+    /// How long the security log is kept, in microseconds.
+    pub security_log: Timestamp,
 }
 
 pub struct Sweeper {
@@ -77,14 +80,16 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
-    let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
-    if expired + forgotten + responses + uncached + signed_out > 0 {
+    let signed_out = store::sessions::delete_expired(&parts.db, now).await? + store::mail_tokens::delete_expired(&parts.db, now).await?;
+    let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
+    if expired + forgotten + responses + uncached + signed_out + forgotten_events > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
             responses_deleted = responses,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
+            security_events_deleted = forgotten_events,
             "swept"
         );
     }

@@ -14,10 +14,15 @@ use crate::{
     },
     app::StartError,
     clock::Clock,
-    config::{Durability, Settings, secrets},
-    control::{Control, NodeFacts, Site, leaks::LeakDesk},
+    config::{Durability, Settings, secrets, settings::SignUp},
+    control::{
+        Control, NodeFacts, Site,
+        leaks::LeakDesk,
+        passwords::Passwords,
+        people::{Guard, GuardRules, People, PeoplePolicy},
+    },
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
-    pipeline::{self, CachePolicy, Drain, Pipeline},
+    pipeline::{self, CachePolicy, Drain, Pipeline, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -75,6 +80,7 @@ pub struct Shared {
     pub root: Arc<Vitals>,
     pub facts: NodeFacts,
     pub site: Site,
+    pub people: People,
 }
 
 impl Node {
@@ -135,7 +141,13 @@ impl Node {
         let catalog = catalog::start(catalog_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
         if role == Role::Serve {
-            let parts = sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval };
+            let parts = sweeper::Parts {
+                db: db.clone(),
+                clock: clock.clone(),
+                standing: standing.clone(),
+                interval,
+                security_log: days(settings.privacy.security_log_days),
+            };
             sweeper::start(&tree, parts, root.vitals());
         }
         let workers = workers(settings);
@@ -167,6 +179,7 @@ impl Node {
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
+            people: people(settings, &clock)?,
             site: Site { public_url: settings.public_url().into() },
             db,
             clock,
@@ -227,6 +240,7 @@ impl Shared {
             leaks: self.leaks.clone(),
             node: self.facts,
             site: self.site.clone(),
+            people: self.people.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }
@@ -339,6 +353,27 @@ fn watch(metrics: &Metrics, tree: &ActorTree) {
     });
 }
 
+fn days(count: u64) -> Timestamp {
+    Timestamp::try_from(count).unwrap_or(36_500).saturating_mul(86_400 * SECOND)
+}
+
+fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
+    let rules = GuardRules {
+        requests_per_ip_minute: settings.abuse.requests_per_ip_minute,
+        sign_ups_per_ip_day: settings.abuse.sign_ups_per_ip_day,
+        failures_at_once: settings.abuse.password_tries,
+        mails_per_address_hour: settings.abuse.mails_per_address_hour,
+    };
+    let seconds = |count: u64, unit: u64| Timestamp::try_from(count.saturating_mul(unit)).unwrap_or(Timestamp::MAX / SECOND) * SECOND;
+    let policy = PeoplePolicy {
+        sign_up_open: settings.accounts.sign_up == SignUp::Open,
+        block_disposable: settings.abuse.block_disposable_email,
+        session_life: seconds(settings.accounts.session_days, 86_400),
+        session_idle: seconds(settings.accounts.session_idle_hours, 3_600),
+    };
+    Ok(People { passwords: Passwords::new()?, guard: Guard::new(rules, clock), policy: Arc::new(policy) })
+}
+
 fn account_policy(settings: &Settings) -> account::Policy {
     let default_limits: Limits = settings.limits.account.limits();
     account::Policy {
@@ -364,6 +399,7 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         idempotency_bytes_max: settings.idempotency.answer_bytes_max,
         responses_retention: settings.responses.retention(),
         responses_bytes_max: settings.server.max_body_bytes,
+        realtime: realtime_policy(settings),
         cache: CachePolicy {
             enabled: settings.cache.enabled,
             ttl: Duration::from_secs(settings.cache.ttl_seconds),
@@ -372,5 +408,16 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
         },
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),
+    }
+}
+
+fn realtime_policy(settings: &Settings) -> RealtimePolicy {
+    let realtime = &settings.realtime;
+    RealtimePolicy {
+        message_bytes_max: realtime.message_bytes_max,
+        ping: Duration::from_secs(realtime.ping_seconds),
+        idle: Duration::from_secs(realtime.idle_seconds),
+        session_max: Duration::from_secs(realtime.session_seconds_max),
+        input_tokens_hold: realtime.input_tokens_hold,
     }
 }

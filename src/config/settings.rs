@@ -45,6 +45,27 @@ impl Kind for Durability {
     }
 }
 
+/// Who may register.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignUp {
+    #[default]
+    Open,
+    Closed,
+}
+
+impl Kind for SignUp {
+    const SHAPE: Shape = Shape::Text;
+    const ACCEPTS: &'static str = "open or closed";
+    fn show(&self) -> String {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+        .to_owned()
+    }
+}
+
 const DAY_SECONDS: i64 = 86_400;
 const GIBIBYTE: i64 = 1 << 30;
 
@@ -167,6 +188,12 @@ section! {
         idle_seconds: u64 = 300, 1 to DAY_SECONDS;
         /// Accounts in memory at the same time.
         active_max: usize = 200_000, 1 to 100_000_000;
+        /// Whether people may register; `closed` leaves it to admins.
+        sign_up: SignUp = SignUp::Open;
+        /// Days after which a session ends, however much it is used.
+        session_days: u64 = 14, 1 to 365;
+        /// Hours without a request after which a session ends.
+        session_idle_hours: u64 = 168, 1 to 8_760;
         /// Seconds for which an unknown key is refused without asking the database.
         unknown_key_ttl_seconds: u64 = 30, 0 to 3600;
     }
@@ -203,6 +230,32 @@ section! {
         charge_percent: u32 = 0, 0 to 100;
         /// Longest answer that is kept, in bytes as the upstream sent it.
         answer_bytes_max: usize = 1_048_576, 0 to GIBIBYTE;
+    }
+}
+
+section! {
+    /// `[abuse]`: what people may try who are not signed in. 0 switches a rule off.
+    Abuse in "abuse" {
+        /// Refuse addresses of known disposable mail services at sign-up.
+        block_disposable_email: bool = false;
+        /// Requests of one network address to sign-in routes, per minute.
+        requests_per_ip_minute: u32 = 300, 0 to 1_000_000;
+        /// Sign-ups of one network address, per day.
+        sign_ups_per_ip_day: u32 = 200, 0 to 1_000_000;
+        /// Tries at a password from one network address at once; after them one every five seconds.
+        password_tries: u32 = 10, 0 to 1_000_000;
+        /// Mails that one address is sent on request, per hour.
+        mails_per_address_hour: u32 = 10, 0 to 1_000_000;
+        /// Keys an account may create, per hour.
+        keys_per_account_hour: u32 = 100, 0 to 1_000_000;
+    }
+}
+
+section! {
+    /// `[privacy]`
+    Privacy in "privacy" {
+        /// Days for which the security log keeps network addresses.
+        security_log_days: u64 = 90, 1 to 3650;
     }
 }
 
@@ -302,6 +355,22 @@ section! {
     }
 }
 
+section! {
+    /// `[realtime]`
+    Realtime in "realtime" {
+        /// Largest message of a realtime session, in bytes, in both directions.
+        message_bytes_max: usize = 16_777_216, 65_536 to GIBIBYTE;
+        /// Seconds between pings; a side that says nothing, not even a pong, for three of them is gone.
+        ping_seconds: u64 = 20, 1 to 3600;
+        /// Seconds without a message from either side after which a session ends.
+        idle_seconds: u64 = 600, 1 to 86_400;
+        /// Longest session, in seconds. A response that runs then may end first.
+        session_seconds_max: u64 = 3600, 1 to 86_400;
+        /// Input tokens that a hold assumes a caller to add before the next response, beside what the conversation has.
+        input_tokens_hold: u64 = 4_096, 1 to 10_000_000;
+    }
+}
+
 impl Responses {
     /// `None` when answers are not kept at all.
     pub fn retention(&self) -> Option<Duration> {
@@ -319,6 +388,8 @@ pub struct Settings {
     pub ledger: Ledger,
     pub limits: LimitSettings,
     pub accounts: Accounts,
+    pub abuse: Abuse,
+    pub privacy: Privacy,
     pub upstream: Upstream,
     pub billing: Billing,
     pub security: Security,
@@ -330,6 +401,7 @@ pub struct Settings {
     pub telemetry: Telemetry,
     pub idempotency: Idempotency,
     pub responses: Responses,
+    pub realtime: Realtime,
     pub cache: Cache,
     pub compat: Compat,
     pub bench: Bench,
@@ -345,6 +417,8 @@ impl Settings {
             Ledger::SETTINGS,
             LimitSettings::SETTINGS,
             AccountLimits::SETTINGS,
+            Abuse::SETTINGS,
+            Privacy::SETTINGS,
             Accounts::SETTINGS,
             Upstream::SETTINGS,
             Billing::SETTINGS,
@@ -356,6 +430,7 @@ impl Settings {
             Idempotency::SETTINGS,
             Compat::SETTINGS,
             Responses::SETTINGS,
+            Realtime::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]
@@ -392,7 +467,6 @@ const RENDER: &str = "rendering";
 const RESERVED: &[Setting] = &[
     Setting::reserved::<Secret>("mail.smtp_url", MAIL),
     Setting::reserved::<String>("mail.from", MAIL),
-    Setting::reserved::<bool>("abuse.block_disposable_email", "registration"),
     Setting::reserved::<Secret>("payments.stripe.secret_key", PAYMENTS),
     Setting::reserved::<Secret>("payments.stripe.webhook_secret", PAYMENTS),
     Setting::reserved::<String>("payments.stripe.base_url", PAYMENTS),

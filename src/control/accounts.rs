@@ -22,10 +22,10 @@ use crate::{
 pub use crate::domain::account::Account;
 
 const EMAIL_LENGTH_MAX: usize = 254;
-const NAME_LENGTH_MAX: usize = 200;
+pub(super) const NAME_LENGTH_MAX: usize = 200;
 const PLAN_ID_LENGTH_MAX: usize = 64;
 /// Of 62^10 locators one that is taken is next to impossible to draw, five of them are a broken generator.
-const LOCATOR_TRIES: usize = 5;
+pub(super) const LOCATOR_TRIES: usize = 5;
 
 /// A new customer.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -142,6 +142,7 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: AccountPat
         "plan_id": patch.plan_id,
         "name_changed": patch.name.is_some(),
     });
+    let patch_status = patch.status;
     let change = store::accounts::AccountPatch {
         name: patch.name,
         status: patch.status,
@@ -151,6 +152,9 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: AccountPat
         ..store::accounts::AccountPatch::default()
     };
     let account = store::accounts::update(&control.db, id, change, now).await?;
+    if patch_status.is_some_and(|status| status != AccountStatus::Active) {
+        store::sessions::delete_all(&control.db, id, None).await?;
+    }
     control.accounts.changed(&account.locator).await;
     audit::note(control, actor, "account.update", id, details).await;
     Ok(account)

@@ -4,8 +4,8 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -15,22 +15,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Actor, Control, ControlError, accounts, audit, mail};
+use super::{Actor, Control, ControlError, accounts, audit, mail, people::guard::network};
 use crate::{
-    actors::throttle::Throttle,
+    actors::throttle::{Rule, Throttle},
     clock::Clock,
     domain::{
         SECOND, Timestamp,
         api_key::{ApiKey, Shape},
         mail::Message,
-        refusal::Refusal,
+        refusal::{LimitScope, Refusal},
     },
     store,
     telemetry::redact::{Secret, scrub},
 };
 
-/// Reports without a signature, for each address.
-const REPORTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// Reports without a signature from one address: so many at once, and one every so often.
+const REPORTS_BURST: u32 = 20;
+const REPORT_EVERY: Duration = Duration::from_secs(3);
 const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 /// A signature with an unknown key makes us look for new keys this often at most.
 const FETCH_EVERY: Timestamp = 60 * SECOND;
@@ -88,7 +89,7 @@ impl LeakDesk {
     /// document.
     pub fn new(clock: Clock, document: Option<&str>, url: Option<String>) -> Result<Self, String> {
         let fixed = document.map_or_else(|| Ok(HashMap::new()), |text| parse_document(text.as_bytes()))?;
-        let throttle = Throttle::new(REPORTS_PER_MINUTE, clock);
+        let throttle = Throttle::new(Rule { burst: REPORTS_BURST, every: REPORT_EVERY }, &clock);
         Ok(Self(Arc::new(Desk { throttle, fixed, url, fetched: Mutex::default() })))
     }
 
@@ -99,7 +100,8 @@ impl LeakDesk {
 
     /// Counts one report without a signature.
     pub fn throttle(&self, address: Option<IpAddr>) -> Result<(), Refusal> {
-        self.0.throttle.check(address)
+        let outcome = self.0.throttle.check(&network(address));
+        outcome.map_err(|retry_after_ms| Refusal::Throttled { what: "reports of leaked keys", scope: LimitScope::Ip, retry_after_ms })
     }
 
     fn known(&self, id: &str, now: Timestamp) -> Option<Vec<u8>> {

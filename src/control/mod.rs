@@ -23,6 +23,8 @@ pub mod node;
 pub mod owner;
 pub mod owner_keys;
 pub mod page;
+pub mod passwords;
+pub mod people;
 pub mod provider_keys;
 pub mod responses;
 pub mod sign_in;
@@ -64,6 +66,7 @@ pub struct Control {
     pub connector: Connector,
     pub node: NodeFacts,
     pub site: Site,
+    pub people: people::People,
 }
 
 /// Where browsers and mails find this gateway.

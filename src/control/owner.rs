@@ -46,6 +46,11 @@ pub async fn of_session(control: &Control, token: &str, acting_for: Option<&str>
     let now = control.clock.now();
     let digest = sign_in::digest(control, token);
     let session = store::sessions::find(&control.db, &digest, now).await?.ok_or(ENDED)?;
+    let idle_since = session.last_used_at.unwrap_or(session.created_at);
+    if now - idle_since > control.people.policy.session_idle {
+        store::sessions::delete(&control.db, &session.account_id, &session.id).await?;
+        return Err(ENDED.into());
+    }
     if session.last_used_at.is_none_or(|last| now - last >= TOUCH_EVERY) {
         store::sessions::touch(&control.db, &session.id, now).await?;
     }

@@ -3,6 +3,7 @@
 use super::{
     Actor, Control, ControlError,
     accounts::{self, Account, NewAccount},
+    people::{self, Visitor},
 };
 use crate::{
     clock::fill_random,
@@ -17,7 +18,6 @@ use crate::{
 };
 
 const LINK_LIFE: Timestamp = 24 * 3_600 * SECOND;
-pub const SESSION_LIFE: Timestamp = 14 * 24 * 3_600 * SECOND;
 /// 256 bits in base62.
 const TOKEN_LENGTH: usize = 43;
 
@@ -29,14 +29,15 @@ pub async fn create_admin(control: &Control, email: &str) -> Result<Account, Con
 
 /// A token that signs the owner of `account_id` in, once, within a day.
 pub async fn create_link(control: &Control, account_id: &str) -> Result<String, ControlError> {
-    issue(control, account_id, Purpose::SignInLink, LINK_LIFE).await
+    issue(control, account_id, Purpose::SignInLink, LINK_LIFE, None, None).await
 }
 
 /// Uses a link up; answers with the account and the token of its new session. `None` when the link is unknown, used or too old.
-pub async fn open_session(control: &Control, link_token: &str) -> Result<Option<(String, String)>, ControlError> {
+pub async fn open_session(control: &Control, visitor: &Visitor, link_token: &str) -> Result<Option<(String, String)>, ControlError> {
     let digest = control.hasher.digest(link_token);
     let Some(link) = store::sessions::consume_link(&control.db, &digest, control.clock.now()).await? else { return Ok(None) };
-    let token = issue(control, &link.account_id, Purpose::Session, SESSION_LIFE).await?;
+    let account = accounts::get(control, &link.account_id).await?;
+    let token = people::admit(control, visitor, &account).await?;
     Ok(Some((link.account_id, token)))
 }
 
@@ -45,7 +46,24 @@ pub(super) fn digest(control: &Control, token: &str) -> Digest {
     control.hasher.digest(token)
 }
 
-async fn issue(control: &Control, account_id: &str, purpose: Purpose, life: Timestamp) -> Result<String, ControlError> {
+/// A new session of an owner; answers with its token.
+pub(super) async fn open(
+    control: &Control,
+    account_id: &str,
+    ip: Option<String>,
+    user_agent: Option<String>,
+) -> Result<String, ControlError> {
+    issue(control, account_id, Purpose::Session, control.people.policy.session_life, ip, user_agent).await
+}
+
+async fn issue(
+    control: &Control,
+    account_id: &str,
+    purpose: Purpose,
+    life: Timestamp,
+    ip: Option<String>,
+    user_agent: Option<String>,
+) -> Result<String, ControlError> {
     let now = control.clock.now();
     let token = api_key::base62(TOKEN_LENGTH, fill_random);
     let session = Session {
@@ -56,8 +74,8 @@ async fn issue(control: &Control, account_id: &str, purpose: Purpose, life: Time
         expires_at: now + life,
         used_at: None,
         created_at: now,
-        ip: None,
-        user_agent: None,
+        ip,
+        user_agent,
         last_used_at: None,
     };
     store::sessions::insert(&control.db, &session).await?;

@@ -28,6 +28,8 @@ pub enum Endpoint {
     Speech,
     Transcriptions,
     Translations,
+    /// Sessions over a WebSocket.
+    Realtime,
     Messages,
     GenerateContent,
     EmbedContent,
@@ -37,7 +39,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Responses,
@@ -49,6 +51,7 @@ impl Endpoint {
         Self::Speech,
         Self::Transcriptions,
         Self::Translations,
+        Self::Realtime,
         Self::Messages,
         Self::GenerateContent,
         Self::EmbedContent,
@@ -81,6 +84,7 @@ impl Endpoint {
             Self::Speech => "/v1/audio/speech",
             Self::Transcriptions => "/v1/audio/transcriptions",
             Self::Translations => "/v1/audio/translations",
+            Self::Realtime => "/v1/realtime",
             Self::Messages => "/v1/messages",
             Self::GenerateContent => "/v1beta/models:generateContent",
             Self::EmbedContent => "/v1beta/models:embedContent",
@@ -104,6 +108,7 @@ impl Endpoint {
             Self::Speech => "speech",
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
+            Self::Realtime => "realtime",
             Self::Messages => "messages",
             Self::GenerateContent => "generate_content",
             Self::EmbedContent => "embed_content",
@@ -137,6 +142,7 @@ impl Endpoint {
             Self::Rerank | Self::CohereRerank => kind == ModelKind::Rerank,
             Self::ImageGenerations | Self::ImageEdits => kind == ModelKind::Image,
             Self::Speech | Self::Transcriptions | Self::Translations => kind == ModelKind::Audio,
+            Self::Realtime => matches!(kind, ModelKind::Chat | ModelKind::Audio),
             // Some models answer a chat with images or sound.
             Self::GenerateContent => matches!(kind, ModelKind::Chat | ModelKind::Image | ModelKind::Audio),
             Self::ChatCompletions | Self::Responses | Self::Messages | Self::Converse => kind == ModelKind::Chat,

@@ -22,6 +22,7 @@ mod losses;
 pub mod media;
 pub mod openai;
 pub mod plan;
+pub mod realtime;
 pub mod responses;
 pub mod sse;
 pub mod tokens;

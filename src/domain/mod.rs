@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod legacy_key;
 pub mod mail;
 pub mod member;
+pub mod password;
 pub mod pricing;
 pub mod provider;
 pub mod purse;

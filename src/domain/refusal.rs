@@ -57,6 +57,19 @@ pub enum Refusal {
     EmailUnverified,
     #[error("this account is {0}; ask the operator of this gateway")]
     AccountNotActive(&'static str),
+    /// Unknown addresses and wrong passwords look the same.
+    #[error("the e-mail address or the password is wrong; /auth/forgot sets a new password")]
+    InvalidCredentials,
+    #[error("this account has a second factor; send its code as 'code', or a 'recovery_code'")]
+    SecondFactorRequired,
+    #[error("{0}")]
+    WrongCode(&'static str),
+    #[error("this link is unknown, was used, or is too old; {0}")]
+    LinkSpent(&'static str),
+    #[error("this gateway takes no sign-ups; ask its operator for an account")]
+    SignUpClosed,
+    #[error("too many {what}; try again in {} s", retry_after_ms.div_ceil(1_000))]
+    Throttled { what: &'static str, scope: LimitScope, retry_after_ms: u64 },
     #[error("the role '{role}' may not {wish} here; ask an owner or admin of this account")]
     RoleMissing { role: &'static str, wish: &'static str },
     /// A request with a session cookie that may come from a page that is not ours.

@@ -157,6 +157,15 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidKey(_) => Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", text),
             Refusal::EmailUnverified => Self::new(StatusCode::FORBIDDEN, "email_unverified", text),
             Refusal::AccountNotActive(_) => Self::new(StatusCode::FORBIDDEN, "account_suspended", text),
+            Refusal::InvalidCredentials => Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", text),
+            Refusal::SecondFactorRequired => Self::new(StatusCode::UNAUTHORIZED, "second_factor_required", text),
+            Refusal::WrongCode(_) => Self { param: Some("code".into()), ..Self::new(StatusCode::UNAUTHORIZED, "invalid_code", text) },
+            Refusal::LinkSpent(_) => Self { param: Some("token".into()), ..Self::new(StatusCode::BAD_REQUEST, "invalid_token", text) },
+            Refusal::SignUpClosed => Self::new(StatusCode::FORBIDDEN, "sign_up_closed", text),
+            Refusal::Throttled { scope, retry_after_ms, .. } => Self {
+                scope: Some(scope),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).retry_after(retry_after_ms)
+            },
             Refusal::RoleMissing { .. } => Self::new(StatusCode::FORBIDDEN, "role_missing", text),
             Refusal::NotOurPage(_) => Self::new(StatusCode::FORBIDDEN, "csrf_failed", text),
             Refusal::ScopeMissing(_) => Self::new(StatusCode::FORBIDDEN, "scope_missing", text),

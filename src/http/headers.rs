@@ -40,6 +40,9 @@ const GEMINI_VERBS: [&str; 9] = [
     "predictLongRunning",
 ];
 
+/// Before a key among the protocols of a WebSocket, as OpenAI's clients write it.
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+
 const NO_KEY: Refusal = Refusal::InvalidKey("no API key was sent; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'");
 const MALFORMED: Refusal = Refusal::InvalidKey("this is not an API key of this gateway; check it for typos or create a new one");
 const CONFLICTING: Refusal = Refusal::InvalidKey("several different API keys were sent; send one");
@@ -109,6 +112,15 @@ fn key_text(request: &HttpRequest) -> Result<&str, Refusal> {
             return Err(CONFLICTING);
         }
         found = Some(text);
+    }
+    if found.is_none() && headers.contains_key(header::UPGRADE) {
+        // Browsers can set no header on a WebSocket but the protocols they offer.
+        let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+        let mut keys = offered.flat_map(|value| value.split(',')).filter_map(|offer| offer.trim().strip_prefix(KEY_PROTOCOL));
+        found = keys.next().filter(|text| !text.is_empty());
+        if keys.any(|other| Some(other) != found) {
+            return Err(CONFLICTING);
+        }
     }
     if found.is_none() {
         found = request.query_string().split('&').find_map(|pair| pair.strip_prefix("key=")).filter(|text| !text.is_empty());
@@ -312,6 +324,11 @@ mod tests {
         assert_eq!(key_of(&[("x-api-key", "k"), ("authorization", "Bearer k")], "/").unwrap(), "k");
         assert_eq!(key_of(&[("x-api-key", "k"), ("authorization", "Bearer other")], "/"), Err(CONFLICTING));
         assert_eq!(key_of(&[], "/?key="), Err(NO_KEY));
+        let offered = ("sec-websocket-protocol", "realtime, openai-insecure-api-key.k, openai-beta.realtime-v1");
+        assert_eq!(key_of(&[("upgrade", "websocket"), offered], "/").unwrap(), "k");
+        assert_eq!(key_of(&[offered], "/"), Err(NO_KEY));
+        let two = ("sec-websocket-protocol", "openai-insecure-api-key.a, openai-insecure-api-key.b");
+        assert_eq!(key_of(&[("upgrade", "websocket"), two], "/"), Err(CONFLICTING));
         assert_eq!(key_of(&[("authorization", "Basic abc")], "/"), Err(NO_KEY));
         assert_eq!(key_of(&[("authorization", "Bearer ")], "/"), Err(NO_KEY));
     }

@@ -41,10 +41,11 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 /// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
-const METHODS: [(&str, &str); 18] = [
+const METHODS: [(&str, &str); 19] = [
     ("/v1/chat/completions", "POST"),
     ("/v1/completions", "POST"),
     ("/v1/embeddings", "POST"),
+    ("/v1/realtime", "GET"),
     ("/v1/messages", "POST"),
     ("/v1/messages/count_tokens", "POST"),
     ("/v1/models", "GET"),

@@ -89,12 +89,21 @@ impl Drain {
         tokio::time::timeout(deadline, wait).await.is_ok()
     }
 
+    /// Resolves when the node begins to stop.
+    pub fn has_begun(&self) -> impl Future<Output = ()> + use<> {
+        self.reached(Phase::Draining)
+    }
+
     /// Resolves when streams have to end.
     pub fn is_cut(&self) -> impl Future<Output = ()> + use<> {
+        self.reached(Phase::Cut)
+    }
+
+    fn reached(&self, wanted: Phase) -> impl Future<Output = ()> + use<> {
         let mut phase = self.0.phase.subscribe();
         async move {
             // The sender lives as long as any call does.
-            let _ = phase.wait_for(|phase| *phase == Phase::Cut).await;
+            let _ = phase.wait_for(|phase| *phase >= wanted).await;
         }
     }
 }

@@ -22,7 +22,7 @@ impl Metered {
 }
 
 /// So many percent of an amount, rounded up.
-fn part(micros: Micros, percent: u32) -> Micros {
+pub(super) fn part(micros: Micros, percent: u32) -> Micros {
     let exact = i128::from(micros) * i128::from(percent);
     Micros::try_from(exact.div_euclid(100) + i128::from(exact.rem_euclid(100) > 0)).unwrap_or(Micros::MAX)
 }

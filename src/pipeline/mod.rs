@@ -2,7 +2,7 @@
 //!
 //! [`admission`] (parse, worst case, one `Admit`) → [`routing`] (candidates) → [`exchange`] (permit, call, fail over before the first
 //! content byte) → [`metering`] (what was used) → [`settlement`] (capture or release, durable before the answer ends). [`relay`] joins
-//! the last two for streams.
+//! the last two for streams. [`realtime`] does all of it for sessions over a WebSocket, once for each response.
 //!
 //! Absent on purpose: HTTP in (see `http::api`), state that outlives a call (see `actors`).
 
@@ -12,6 +12,7 @@ mod counting;
 mod drain;
 mod exchange;
 mod metering;
+pub mod realtime;
 mod relay;
 mod replay;
 mod routing;
@@ -79,6 +80,7 @@ pub struct Policy {
     pub responses_retention: Option<Duration>,
     /// Longest conversation that is continued from kept answers, as a request body.
     pub responses_bytes_max: usize,
+    pub realtime: realtime::RealtimePolicy,
     pub cache: CachePolicy,
     /// Percent of its price that a call costs when it is made with a key of the caller's own.
     pub own_key_fee_percent: u32,

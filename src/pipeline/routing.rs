@@ -12,17 +12,22 @@ use crate::{
 
 /// All candidates of a model in the order to try them for this call; see [`route::order`].
 pub fn candidates<'a>(model: &'a ModelEntry, call: &Admitted) -> Vec<&'a Candidate> {
+    order(model, call.variant, &call.account_id, &call.ceiling)
+}
+
+/// The same for whoever calls, with at most so much usage.
+pub fn order<'a>(model: &'a ModelEntry, variant: Option<Variant>, account_id: &str, ceiling: &Ceiling) -> Vec<&'a Candidate> {
     if let [only] = model.candidates.as_slice() {
         return vec![only];
     }
     let routing = &model.model.routing;
     let choice = Choice {
         strategy: routing.strategy,
-        variant: call.variant,
-        sticky: routing.sticky.then(|| route::hash_text(&call.account_id) ^ route::hash_text(&model.id)),
+        variant,
+        sticky: routing.sticky.then(|| route::hash_text(account_id) ^ route::hash_text(&model.id)),
     };
     let by_cost = choice.strategy == Strategy::Cost || choice.variant == Some(Variant::Cheapest);
-    let cost = |costs: &PriceList| costs.worst_case(&call.ceiling);
+    let cost = |costs: &PriceList| costs.worst_case(ceiling);
     let described: Vec<route::Candidate> = model
         .candidates
         .iter()

@@ -7,7 +7,7 @@ use pixgate_entities::{
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::Set,
-    ColumnTrait, Condition, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     prelude::Expr,
     sea_query::{Func, LikeExpr},
 };
@@ -52,6 +52,17 @@ pub struct AccountPatch {
 
 /// Creates an account with an empty wallet. [`StoreError::Conflict`] when the e-mail address or the locator is taken.
 pub async fn create(db: &Db, new: NewAccount) -> Result<Account, StoreError> {
+    db.within(async {
+        let transaction = db.begin().await?;
+        let account = insert(&transaction, new).await?;
+        transaction.commit().await?;
+        Ok(account)
+    })
+    .await
+}
+
+/// [`create`] as part of the caller's transaction.
+pub(super) async fn insert(connection: &impl ConnectionTrait, new: NewAccount) -> Result<Account, StoreError> {
     let email = new.email.clone();
     let model = Model {
         id: new.id,
@@ -70,15 +81,15 @@ pub async fn create(db: &Db, new: NewAccount) -> Result<Account, StoreError> {
         created_at: new.created_at,
         updated_at: new.created_at,
     };
-    db.within(async {
-        let transaction = db.begin().await?;
-        let wallet = wallets::Model { account_id: model.id.clone(), debt_micros: 0, overage_micros: 0 };
-        model.clone().into_active_model().insert(&transaction).await.map_err(|error| taken(error.into(), &email))?;
-        wallet.into_active_model().insert(&transaction).await?;
-        transaction.commit().await?;
-        from_model(model)
-    })
-    .await
+    let wallet = wallets::Model { account_id: model.id.clone(), debt_micros: 0, overage_micros: 0 };
+    model.clone().into_active_model().insert(connection).await.map_err(|error| taken(error.into(), &email))?;
+    wallet.into_active_model().insert(connection).await?;
+    from_model(model)
+}
+
+/// [`get`] as part of the caller's transaction.
+pub(super) async fn find(connection: &impl ConnectionTrait, id: &str) -> Result<Option<Account>, StoreError> {
+    Entity::find_by_id(id).one(connection).await?.map(from_model).transpose()
 }
 
 pub async fn get(db: &Db, id: &str) -> Result<Option<Account>, StoreError> {
@@ -170,7 +181,7 @@ pub async fn update(db: &Db, id: &str, patch: AccountPatch, now: Timestamp) -> R
 }
 
 /// Says in words which unique value was taken.
-fn taken(error: StoreError, email: &str) -> StoreError {
+pub(super) fn taken(error: StoreError, email: &str) -> StoreError {
     match error {
         StoreError::Conflict(message) if message.contains("email") => {
             StoreError::Conflict(format!("an account with the e-mail address {email} exists"))

@@ -1,7 +1,7 @@
 //! Mails to be sent. A mail is written in the transaction of its cause, sealed, because links in it sign people in.
 
-use pixgate_entities::outbox::Model;
-use sea_orm::{ActiveModelTrait, ConnectionTrait, IntoActiveModel};
+use pixgate_entities::outbox::{Column, Entity, Model};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 
 use super::{Db, StoreError, seal::Sealer, sql};
 use crate::domain::{
@@ -50,4 +50,23 @@ pub(super) async fn put(connection: &impl ConnectionTrait, sealer: &Sealer, mail
 /// Puts a mail in that has no other cause to be written with.
 pub async fn enqueue(db: &Db, sealer: &Sealer, mail: &NewMail) -> Result<(), StoreError> {
     db.within(async { put(db.write(), sealer, mail).await }).await
+}
+
+/// Messages to an address that wait to be sent, oldest first.
+pub async fn waiting_for(db: &Db, sealer: &Sealer, recipient: &str) -> Result<Vec<Message>, StoreError> {
+    let query = Entity::find()
+        .filter(Column::Recipient.eq(recipient))
+        .filter(Column::SealedMessage.is_not_null())
+        .order_by_asc(Column::CreatedAt)
+        .order_by_asc(Column::Id);
+    db.within(async {
+        let rows = query.all(db.read()).await?;
+        rows.into_iter()
+            .map(|row| {
+                let text = sealer.open(&owner(&row.id), row.sealed_message.as_deref().unwrap_or_default())?;
+                sql::from_json(&text, "outbox.sealed_message")
+            })
+            .collect()
+    })
+    .await
 }

@@ -1,7 +1,7 @@
 //! Sign-in links and sessions of owners. What the browser holds is never here, only its digest.
 
 use pixgate_entities::sessions::{Column, Entity, Model};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 
 use super::{Db, StoreError, keys, sql};
 use crate::domain::{Timestamp, api_key::Digest};
@@ -96,6 +96,30 @@ pub async fn touch(db: &Db, id: &str, now: Timestamp) -> Result<(), StoreError> 
 pub async fn delete(db: &Db, account_id: &str, id: &str) -> Result<bool, StoreError> {
     let query = Entity::delete_by_id(id).filter(Column::AccountId.eq(account_id));
     db.within(async { Ok(query.exec(db.write()).await?.rows_affected > 0) }).await
+}
+
+/// Ends every session and link of an account but the one with the id `keep`, as part of the caller's transaction.
+pub(super) async fn end_all(connection: &impl ConnectionTrait, account_id: &str, keep: Option<&str>) -> Result<u64, StoreError> {
+    let mut query = Entity::delete_many().filter(Column::AccountId.eq(account_id));
+    if let Some(keep) = keep {
+        query = query.filter(Column::Id.ne(keep));
+    }
+    Ok(query.exec(connection).await?.rows_affected)
+}
+
+/// Ends every session and link of an account but the one with the id `keep`; answers with how many there were.
+pub async fn delete_all(db: &Db, account_id: &str, keep: Option<&str>) -> Result<u64, StoreError> {
+    db.within(async { end_all(db.write(), account_id, keep).await }).await
+}
+
+/// Sessions of an account that have not expired, newest first.
+pub async fn list(db: &Db, account_id: &str, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+    let query = Entity::find()
+        .filter(Column::AccountId.eq(account_id))
+        .filter(Column::Purpose.eq(Purpose::Session.as_str()))
+        .filter(Column::ExpiresAt.gt(now))
+        .order_by_desc(Column::Id);
+    db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
 }
 
 /// Answers with the number of links and sessions that were expired.

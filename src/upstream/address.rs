@@ -13,6 +13,8 @@ use crate::{
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The first version that is generally available with everything we ask.
 const AZURE_VERSION: &str = "2024-10-21";
+/// The last version with realtime sessions below `/openai/realtime`.
+const AZURE_REALTIME_VERSION: &str = "2025-04-01-preview";
 const GEMINI_VERSION: &str = "v1beta";
 
 /// Checks an upstream's base URL: what the vendor's SDK takes, for OpenAI-compatible servers with `/v1`. The error says what is wrong.
@@ -125,6 +127,21 @@ impl Addresses {
         }
         let version = encode(self.version.as_deref().unwrap_or(AZURE_VERSION));
         format!("{base}/openai/deployments/{}{operation}?api-version={version}", encode(model))
+    }
+
+    /// Where a realtime session of a model is opened; the scheme is that of the base URL.
+    pub fn realtime(&self, model: &str) -> Result<Uri, String> {
+        let (base, name) = (&self.base, encode(model));
+        let text = match self.paths {
+            Paths::Openai => format!("{base}/realtime?model={name}"),
+            Paths::Azure if self.azure_style == AzureStyle::V1 => format!("{base}/openai/v1/realtime?model={name}"),
+            Paths::Azure => {
+                let version = encode(self.version.as_deref().unwrap_or(AZURE_REALTIME_VERSION));
+                format!("{base}/openai/realtime?api-version={version}&deployment={name}")
+            }
+            _ => return Err("this upstream has no realtime sessions".to_owned()),
+        };
+        text.parse().map_err(|error| format!("no URL can be made for the model '{model}': {error}"))
     }
 
     /// The project and place on Vertex; a key without a project is used in express mode.
@@ -262,6 +279,22 @@ mod tests {
             profile,
             "http://h/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fx/converse",
         );
+    }
+
+    #[test]
+    fn realtime_sessions_name_the_model_in_the_query() {
+        let check = |kind, base: &str, options: &str, expected: &str| {
+            let options: UpstreamOptions = serde_json::from_str(options).unwrap();
+            let base = base_url(kind, base, &options).unwrap();
+            let addresses = Addresses::new(Preset::of(kind).paths, &base, &options, &[Endpoint::Realtime]).unwrap();
+            assert_eq!(addresses.realtime("my voice").map(|uri| uri.to_string()).unwrap_or_default(), expected);
+        };
+        check(ProviderKind::Openai, "", "{}", "https://api.openai.com/v1/realtime?model=my%20voice");
+        let azure = "https://x.openai.azure.com";
+        let below = "https://x.openai.azure.com/openai";
+        check(ProviderKind::Azure, azure, "{}", &format!("{below}/realtime?api-version=2025-04-01-preview&deployment=my%20voice"));
+        check(ProviderKind::Azure, azure, r#"{"azure_style":"v1"}"#, &format!("{below}/v1/realtime?model=my%20voice"));
+        check(ProviderKind::Anthropic, "", "{}", "");
     }
 
     #[test]

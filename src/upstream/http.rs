@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use tower_service::Service;
 
@@ -31,6 +31,8 @@ const PING_SECONDS: u64 = 20;
 const PONG_SECONDS: u64 = 10;
 
 type Pool = legacy::Client<Impatient, Full<Bytes>>;
+/// TCP, or TLS over it.
+pub(super) type Connection = TokioIo<<HttpsConnector<HttpConnector> as Service<Uri>>::Response>;
 type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Speaks HTTP/1.1 to `http://` and whatever ALPN finds to `https://` (Mozilla's root certificates). Follows no redirects. Cheap to
@@ -39,6 +41,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct HttpClient {
     clock: Clock,
     connector: HttpsConnector<HttpConnector>,
+    /// Never HTTP/2, over which nobody upgrades to a WebSocket.
+    upgradable: HttpsConnector<HttpConnector>,
     /// One pool per connect timeout, since that belongs to the connector.
     pools: Rc<RefCell<HashMap<Duration, Pool>>>,
 }
@@ -55,17 +59,28 @@ impl HttpClient {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
-            .map_err(|error| format!("cannot set up TLS: {error}"))?
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
-        Ok(Self { clock, connector, pools: Rc::default() })
+        let tls = || {
+            let tls = HttpsConnectorBuilder::new().with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider());
+            tls.map(|tls| tls.https_or_http()).map_err(|error| format!("cannot set up TLS: {error}"))
+        };
+        let connector = tls()?.enable_all_versions().wrap_connector(tcp.clone());
+        let upgradable = tls()?.enable_http1().wrap_connector(tcp);
+        Ok(Self { clock, connector, upgradable, pools: Rc::default() })
     }
 
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// A connection of its own, for something that is no HTTP from its second message on.
+    pub(super) async fn connect(&self, target: Uri, connect_timeout: Duration) -> Result<Connection, Failure> {
+        let mut connector = Impatient { connector: self.upgradable.clone(), connect_timeout };
+        std::future::poll_fn(|context| connector.poll_ready(context)).await.map_err(|error| Failure::Connect(describe(&*error)))?;
+        match connector.call(target).await {
+            Ok(connection) => Ok(TokioIo::new(connection)),
+            Err(error) if error.is::<ConnectTimedOut>() => Err(Failure::TimedOut { stage: Stage::Connect }),
+            Err(error) => Err(Failure::Connect(describe(&*error))),
+        }
     }
 
     /// Connections made with this patience for name, TCP and TLS together.

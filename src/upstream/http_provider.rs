@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
-    Answer, ApiKey, Body, Call, Failure, Provider, Target,
+    Answer, ApiKey, Body, Call, Failure, Provider, Socket, SocketCall, Target,
     address::{self, Addresses},
     auth::{Credential, TokenRequest, bare},
     body::{HttpBody, MessagesBody, Patience},
@@ -41,6 +41,7 @@ pub struct HttpProvider(Rc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    client: HttpClient,
     connections: Connections,
     clock: Clock,
     target: Arc<Target>,
@@ -65,6 +66,7 @@ impl HttpProvider {
         let headers = preset.headers.iter().chain(&target.options.headers);
         let headers = headers.map(|(name, value)| static_header(name, value)).collect::<Result<_, _>>()?;
         Ok(Self(Rc::new(Shared {
+            client: client.clone(),
             connections: client.pool(Duration::from_millis(target.timeouts.connect_ms)),
             clock: client.clock().clone(),
             target: target.clone(),
@@ -110,6 +112,11 @@ impl Provider for HttpProvider {
         Box::pin(async move { shared.call(call).await })
     }
 
+    fn open_socket(&self, call: SocketCall) -> LocalBoxFuture<'static, Result<Socket, Failure>> {
+        let shared = self.0.clone();
+        Box::pin(async move { shared.open_socket(call).await })
+    }
+
     fn probe(&self) -> LocalBoxFuture<'static, Result<u64, Failure>> {
         let shared = self.0.clone();
         Box::pin(async move { shared.probe().await })
@@ -119,9 +126,19 @@ impl Provider for HttpProvider {
 impl Shared {
     /// With the caller's own key, or with the upstream's keys in turn until one is not refused.
     async fn call(&self, call: Call) -> Result<Answer, Failure> {
-        if let Some(key) = &call.api_key {
+        self.with_keys(call.api_key.as_ref(), call.deadline, async |credential, deadline| self.attempt(&call, credential, deadline).await)
+            .await
+    }
+
+    async fn with_keys<T>(
+        &self,
+        own_key: Option<&ApiKey>,
+        deadline: Duration,
+        attempt: impl AsyncFn(&Credential, Duration) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if let Some(key) = own_key {
             let credential = self.credential(key)?;
-            let outcome = self.attempt(&call, &credential, call.deadline).await;
+            let outcome = attempt(&credential, deadline).await;
             if matches!(outcome, Err(Failure::Refused { status: 401, .. })) {
                 credential.refused(&self.target.tokens);
             }
@@ -135,7 +152,7 @@ impl Shared {
         {
             tried |= 1 << index;
             let spent = Duration::from_micros(u64::try_from(self.clock.now() - started_at).unwrap_or(0));
-            match self.attempt(&call, credential, call.deadline.saturating_sub(spent)).await {
+            match attempt(credential, deadline.saturating_sub(spent)).await {
                 Err(failure) if self.target.keys.note(index, &failure, self.clock.now()) => {
                     credential.refused(&self.target.tokens);
                     if self.credentials.len() > 1 {
@@ -319,5 +336,6 @@ fn is_no_stream(essence: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case("text/html")
 }
 
+mod realtime;
 #[cfg(test)]
 mod tests;

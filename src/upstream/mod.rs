@@ -15,6 +15,7 @@ mod http_provider;
 mod key_ring;
 mod presets;
 mod refusal;
+mod socket;
 mod target;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ pub use http::HttpClient;
 pub use http_provider::{HttpProvider, static_header};
 pub use key_ring::KEYS_MAX;
 pub use presets::Preset;
+pub use socket::{Received, Socket};
 pub use target::Target;
 
 use crate::{dialect::Endpoint, domain::catalog::Upstream};
@@ -58,6 +60,21 @@ pub struct Call {
     pub api_key: Option<ApiKey>,
     /// What is left of the call's whole time, the answer's body included.
     pub deadline: Duration,
+}
+
+/// A realtime session to be opened.
+#[derive(Debug, Clone)]
+pub struct SocketCall {
+    /// What the upstream calls the model.
+    pub model: Arc<str>,
+    /// The caller's `OpenAI-Beta`, which chooses between the wordings of the events.
+    pub betas: Option<String>,
+    /// Sent along as `x-request-id`.
+    pub request_id: String,
+    /// A key of the caller's own, instead of the upstream's keys.
+    pub api_key: Option<ApiKey>,
+    /// Largest message that is read, in bytes.
+    pub message_bytes_max: usize,
 }
 
 /// A successful answer (2xx) whose body is still to come.
@@ -128,6 +145,11 @@ impl Failure {
 pub trait Provider {
     /// One attempt: resolves when the answer begins.
     fn call(&self, call: Call) -> LocalBoxFuture<'static, Result<Answer, Failure>>;
+
+    /// Opens a realtime session; resolves when the upstream has agreed to it. Only for those that speak [`Endpoint::Realtime`].
+    fn open_socket(&self, _: SocketCall) -> LocalBoxFuture<'static, Result<Socket, Failure>> {
+        Box::pin(std::future::ready(Err(Failure::Connect("this upstream has no realtime sessions".to_owned()))))
+    }
 
     /// Asks for a sign of life that costs nothing; resolves to the microseconds it took.
     fn probe(&self) -> LocalBoxFuture<'static, Result<u64, Failure>>;

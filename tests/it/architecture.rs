@@ -22,11 +22,13 @@ const LAYERS: [(&str, u8); 12] = [
 ];
 
 /// Words that may stand in these layers only.
-const FENCES: [(&str, &[&str]); 9] = [
+const FENCES: [(&str, &[&str]); 11] = [
     ("sea_orm::", &["store"]),
     // Telemetry exports traces with it; calls to models are made in `upstream` only.
     ("hyper", &["upstream", "telemetry"]),
     ("actix_web", &["http", "app"]),
+    ("actix_ws", &["http"]),
+    ("tungstenite", &["upstream"]),
     ("actix::", &["actors", "http", "app"]),
     ("governor", &["actors", "clock"]),
     ("std::env", &["config"]),

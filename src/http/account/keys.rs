@@ -132,7 +132,7 @@ pub struct LeakVerdict {
 /// Report a key that leaked
 ///
 /// Whoever found the key may report it; nothing but the key is needed. It is revoked at once and its owner is told.
-#[utoipa::path(post, path = "/api/v1/keys/report-leak", tag = "Account", request_body = Leak,
+#[utoipa::path(post, path = "/api/v1/keys/report-leak", tag = "Operations", request_body = Leak,
     responses((status = 200, body = LeakVerdict), (status = 400, description = "`invalid_request`"), (status = 429, description = "Too many reports from this address")))]
 pub async fn report_leak(
     request: HttpRequest,

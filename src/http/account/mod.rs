@@ -3,12 +3,21 @@
 //! Every route that is not public takes an [`owner::Account`]: it knows who asks, for which account, and that a request with a
 //! session cookie came from a page of ours. Absent on purpose: rules and writes (see `control`), pages (see `site`).
 
+pub mod auth;
 pub mod keys;
+pub mod me;
 pub mod owner;
+pub mod pages;
 pub mod session;
+pub mod visitor;
 
 use actix_web::web;
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.configure(session::configure).configure(keys::configure);
+    routes
+        .configure(session::configure)
+        .configure(keys::configure)
+        .configure(auth::configure)
+        .configure(me::configure)
+        .configure(pages::configure);
 }

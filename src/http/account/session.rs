@@ -1,7 +1,7 @@
 //! Signing in by a link, and who is signed in.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time},
     get,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -9,15 +9,20 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::owner::{self, Account};
+use super::{
+    me::patch_me,
+    owner::{self, Account},
+    visitor::{self, DEVICE_COOKIE},
+};
 use crate::{
     control::{self, Control, accounts, sign_in},
-    domain::{SECOND, account::AccountStatus, member::Role, refusal::Refusal},
-    http::{error::ApiError, views::rfc3339},
+    domain::{self, SECOND, account::AccountStatus, member::Role, refusal::Refusal},
+    http::{admin::only, error::ApiError, views::rfc3339},
 };
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    routes.service(link).service(me);
+    let me = web::resource("/api/v1/me").route(web::get().to(me)).route(web::patch().to(patch_me));
+    routes.service(link).service(me.default_service(only("GET, PATCH")));
 }
 
 #[derive(Deserialize)]
@@ -32,8 +37,8 @@ struct LinkQuery {
 #[utoipa::path(get, path = "/auth/link", tag = "Account", params(("token" = String, Query, description = "From the link")),
     responses((status = 200, description = "Signed in; a page that says so", content_type = "text/html"), (status = 401, description = "The link is used or too old")))]
 #[get("/auth/link")]
-pub async fn link(query: web::Query<LinkQuery>, control: web::Data<Control>) -> Result<HttpResponse, ApiError> {
-    let Some((account_id, token)) = sign_in::open_session(&control, &query.token).await? else {
+pub async fn link(request: HttpRequest, query: web::Query<LinkQuery>, control: web::Data<Control>) -> Result<HttpResponse, ApiError> {
+    let Some((account_id, token)) = sign_in::open_session(&control, &visitor::of(&request), &query.token).await? else {
         return Err(Refusal::InvalidKey("this sign-in link was used or is too old; `pixgate admin create` makes a new one").into());
     };
     let account = accounts::get(&control, &account_id).await?;
@@ -61,7 +66,7 @@ pub(super) fn cookie(control: &Control, token: String) -> Cookie<'static> {
         .http_only(true)
         .same_site(SameSite::Lax)
         .secure(control.site.is_https())
-        .max_age(time::Duration::seconds(sign_in::SESSION_LIFE / SECOND))
+        .max_age(time::Duration::seconds(control.people.policy.session_life / SECOND))
         .finish()
 }
 
@@ -77,6 +82,9 @@ pub struct Me {
     pub role: Role,
     /// For the `x-csrf-token` header of changes; null when a key was used.
     pub csrf_token: Option<String>,
+    /// A new address that waits for its confirmation; only in the answer to the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_email: Option<String>,
     pub created_at: String,
 }
 
@@ -84,23 +92,40 @@ pub struct Me {
 ///
 /// By session cookie, or by a key with scope `account`.
 #[utoipa::path(get, path = "/api/v1/me", tag = "Account", security(("key" = [])), responses((status = 200, body = Me), (status = 401, description = "Nobody is signed in")))]
-#[get("/api/v1/me")]
 pub async fn me(caller: Account) -> HttpResponse {
     let csrf_token = caller.session_token.as_deref().map(|token| control::owner::csrf_token(&caller.control, token));
-    let account = caller.owner.account;
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(Me {
-        verified: account.verified_at.is_some(),
-        created_at: rfc3339(account.created_at),
-        id: account.id,
-        email: account.email,
-        name: account.name,
-        status: account.status,
-        locale: account.locale,
-        role: caller.owner.role,
-        csrf_token,
-    })
+    let me = Me::of(caller.owner.account, caller.owner.role, csrf_token);
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(me)
 }
 
-fn escape(text: &str) -> String {
+impl Me {
+    pub fn of(account: domain::account::Account, role: Role, csrf_token: Option<String>) -> Self {
+        Self {
+            verified: account.verified_at.is_some(),
+            created_at: rfc3339(account.created_at),
+            id: account.id,
+            email: account.email,
+            name: account.name,
+            status: account.status,
+            locale: account.locale,
+            role,
+            csrf_token,
+            pending_email: None,
+        }
+    }
+}
+
+/// What marks this browser as one that signed in before.
+pub(super) fn device_cookie(control: &Control, device: String) -> Cookie<'static> {
+    Cookie::build(DEVICE_COOKIE, device)
+        .path("/api/v1/auth")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(control.site.is_https())
+        .max_age(time::Duration::days(365))
+        .finish()
+}
+
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

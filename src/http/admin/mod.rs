@@ -5,7 +5,8 @@
 pub mod accounts;
 pub mod catalog;
 pub mod credits;
-pub(super) mod extract;
+pub mod domains;
+pub(in crate::http) mod extract;
 pub mod keys;
 pub mod node;
 pub mod usage;
@@ -20,6 +21,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .configure(accounts::configure)
         .configure(credits::configure)
+        .configure(domains::configure)
         .configure(keys::configure)
         .configure(catalog::configure)
         .configure(usage::configure)

@@ -7,6 +7,7 @@ pub mod media;
 pub mod messages;
 pub mod models;
 mod paid;
+pub mod realtime;
 pub mod responses;
 
 use actix_web::web;
@@ -24,6 +25,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(media::speech)
         .service(media::transcriptions)
         .service(media::translations)
+        .service(realtime::connect)
         .service(messages::messages)
         .service(messages::count_tokens)
         .service(responses::create)

@@ -88,6 +88,15 @@ impl TestApp {
         self.running = Some(run(self.settings.clone(), listener, self.clock.clone()).await);
     }
 
+    /// Where the node keeps its secrets.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.settings.server.data_dir.clone()
+    }
+
+    pub fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
     pub fn advance(&self, by: Duration) {
         self.hand.as_ref().expect("a manual clock").advance(by);
     }

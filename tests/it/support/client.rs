@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 #[derive(Clone)]
 pub struct Caller {
     http: reqwest::Client,
-    base: String,
+    pub base: String,
     pub key: String,
 }
 
@@ -133,7 +133,11 @@ impl Answer {
         Ok(Self { status, headers, text: response.text().await? })
     }
 
+    /// Null for an answer without content.
     pub fn json(&self) -> Value {
+        if self.status == 204 {
+            return Value::Null;
+        }
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in an answer with status {}: {}", self.status, self.text))
     }
 

@@ -100,6 +100,52 @@ impl TestDatabase {
         })
     }
 
+    /// Connections of our own, as the gateway makes them.
+    pub async fn open(&self) -> Db {
+        let options = Options {
+            url: self.url.clone(),
+            durability: Durability::Process,
+            max_connections: 2,
+            busy_timeout_ms: 5_000,
+            acquire_timeout_ms: 5_000,
+        };
+        Db::open(&options).await.expect("the test's database")
+    }
+
+    /// Every row of every table, as text: what a thief of the database would read.
+    pub async fn dump(&self) -> String {
+        let connection = connect(&self.url).await;
+        let backend = connection.get_database_backend();
+        let tables = if self.is_postgres() {
+            "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+        } else {
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        };
+        let mut text = String::new();
+        for table in connection.query_all_raw(Statement::from_string(backend, tables)).await.expect("the tables") {
+            let table: String = table.try_get("", "name").expect("a name");
+            if self.is_postgres() {
+                let rows = Statement::from_string(backend, format!("SELECT CAST(t AS TEXT) AS row FROM {table} t"));
+                for row in connection.query_all_raw(rows).await.expect("rows") {
+                    let row: String = row.try_get("", "row").expect("a text");
+                    text.push_str(&format!("{table}: {row}\n"));
+                }
+                continue;
+            }
+            let columns =
+                connection.query_all_raw(Statement::from_string(backend, format!("SELECT name FROM pragma_table_info('{table}')")));
+            let columns: Vec<String> = columns.await.expect("columns").iter().map(|row| row.try_get("", "name").expect("a name")).collect();
+            let all: Vec<String> = columns.iter().map(|name| format!("COALESCE(CAST(\"{name}\" AS TEXT), '')")).collect();
+            let rows = Statement::from_string(backend, format!("SELECT {} AS row FROM \"{table}\"", all.join(" || '|' || ")));
+            for row in connection.query_all_raw(rows).await.expect("rows") {
+                let row: Option<String> = row.try_get("", "row").ok();
+                text.push_str(&format!("{table}: {}\n", row.unwrap_or_default()));
+            }
+        }
+        connection.close().await.expect("closed");
+        text
+    }
+
     /// One number, straight from the database.
     pub async fn number(&self, sql: &str) -> i64 {
         let connection = connect(&self.url).await;

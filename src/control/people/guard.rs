@@ -1,0 +1,97 @@
+//! Throttles of everything that people may ask for without being signed in.
+
+use std::time::Duration;
+
+use super::Visitor;
+use crate::{
+    actors::throttle::{Rule, Throttle},
+    clock::Clock,
+    domain::refusal::{LimitScope, Refusal},
+};
+
+/// How often what may be tried. A burst of 0 switches a rule off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuardRules {
+    /// Requests of one address to all routes without sign-in, per minute.
+    pub requests_per_ip_minute: u32,
+    /// Sign-ups of one address, per day.
+    pub sign_ups_per_ip_day: u32,
+    /// Wrong passwords for one mail address from one network address, at once; then one every few seconds.
+    pub failures_at_once: u32,
+    /// Mails to one address, per hour.
+    pub mails_per_address_hour: u32,
+}
+
+/// The throttles. Clones share them.
+#[derive(Clone)]
+pub struct Guard {
+    requests: Throttle,
+    sign_ups: Throttle,
+    failures: Throttle,
+    known_devices: Throttle,
+    everywhere: Throttle,
+    mails: Throttle,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// After the first tries a guesser gets one in this time, and an owner waits no longer.
+const TRY_EVERY: Duration = Duration::from_secs(5);
+
+impl Guard {
+    pub fn new(rules: GuardRules, clock: &Clock) -> Self {
+        let throttle = |burst: u32, period: Duration| Throttle::new(Rule { burst, every: period / burst.max(1) }, clock);
+        let tries = |burst: u32| Throttle::new(Rule { burst, every: TRY_EVERY }, clock);
+        Self {
+            requests: throttle(rules.requests_per_ip_minute, MINUTE),
+            sign_ups: throttle(rules.sign_ups_per_ip_day, MINUTE * 60 * 24),
+            failures: tries(rules.failures_at_once),
+            known_devices: tries(rules.failures_at_once),
+            everywhere: Throttle::new(Rule { burst: rules.failures_at_once.saturating_mul(10), every: Duration::from_secs(1) }, clock),
+            mails: throttle(rules.mails_per_address_hour, MINUTE * 60),
+        }
+    }
+
+    /// Any request of somebody who is not signed in.
+    pub fn request(&self, visitor: &Visitor) -> Result<(), Refusal> {
+        refuse(self.requests.check(&ip(visitor)), LimitScope::Ip, "requests to sign-in routes")
+    }
+
+    pub fn sign_up(&self, visitor: &Visitor) -> Result<(), Refusal> {
+        refuse(self.sign_ups.check(&ip(visitor)), LimitScope::Ip, "sign-ups")
+    }
+
+    /// One try at the password of `address`. A browser that signed in before has tries of its own, and so has every network address:
+    /// whoever guesses elsewhere cannot keep the owner out.
+    pub fn password(&self, address: &str, visitor: &Visitor, is_known_device: bool) -> Result<(), Refusal> {
+        let what = "sign-ins with this address";
+        if is_known_device {
+            let device = visitor.device.as_deref().unwrap_or_default();
+            return refuse(self.known_devices.check(&format!("{address} {device}")), LimitScope::Account, what);
+        }
+        refuse(self.failures.check(&format!("{address} {}", ip(visitor))), LimitScope::Account, what)?;
+        refuse(self.everywhere.check(address), LimitScope::Account, what)
+    }
+
+    /// One mail to `address`, known or not.
+    pub fn mail(&self, address: &str) -> Result<(), Refusal> {
+        refuse(self.mails.check(address), LimitScope::Account, "mails to this address")
+    }
+}
+
+fn ip(visitor: &Visitor) -> String {
+    network(visitor.ip)
+}
+
+/// What requests from an address are counted under.
+pub(in crate::control) fn network(ip: Option<std::net::IpAddr>) -> String {
+    match ip {
+        // One customer of a provider has a whole network of these.
+        Some(std::net::IpAddr::V6(ip)) => ip.segments()[..4].iter().map(|part| format!("{part:x}:")).collect(),
+        Some(ip) => ip.to_string(),
+        None => "unknown".to_owned(),
+    }
+}
+
+fn refuse(outcome: Result<(), u64>, scope: LimitScope, what: &'static str) -> Result<(), Refusal> {
+    outcome.map_err(|retry_after_ms| Refusal::Throttled { what, scope, retry_after_ms })
+}

@@ -1,0 +1,95 @@
+//! People: how they join, sign in, prove an address, change their secrets, and what guards all of that.
+//!
+//! Answers to people who are not signed in are the same, and take the same time, whether an address is known or not. Absent on
+//! purpose: keys (see `control::keys`), who may act for a team (see `control::owner`), how mails read (see `mail`).
+
+mod domains;
+pub(super) mod guard;
+mod profile;
+mod register;
+mod reset;
+mod second_factor;
+mod sessions;
+mod sign_in;
+
+use std::{net::IpAddr, sync::Arc};
+
+pub(in crate::control) use self::sign_in::admit;
+pub use self::{
+    domains::{BlockedDomain, NewBlockedDomain, add_domain, list_domains, remove_domain},
+    guard::{Guard, GuardRules},
+    profile::{ProfilePatch, Profiled, confirm_email, patch_profile},
+    register::{Registration, register, resend_verification, verify},
+    reset::{forgot, reset},
+    second_factor::{Enrolment, confirm_totp, enroll_totp, new_recovery_codes, remove_totp},
+    sessions::{end_others, end_session, list_sessions, security_events},
+    sign_in::{SignIn, SignedIn, confirm_identity, sign_in},
+};
+
+use super::{Control, passwords::Passwords, sign_in::digest};
+use crate::{
+    clock::fill_random,
+    domain::{
+        Timestamp,
+        api_key::{self, Digest},
+    },
+    store::security::SecurityEvent,
+};
+
+/// 256 bits in base62.
+const TOKEN_LENGTH: usize = 43;
+const USER_AGENT_CHARS_MAX: usize = 300;
+
+/// What people's use cases work with. Shared by all threads.
+#[derive(Clone)]
+pub struct People {
+    pub passwords: Passwords,
+    pub guard: Guard,
+    pub policy: Arc<PeoplePolicy>,
+}
+
+/// How the operator wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeoplePolicy {
+    pub sign_up_open: bool,
+    pub block_disposable: bool,
+    pub session_life: Timestamp,
+    pub session_idle: Timestamp,
+}
+
+/// Where somebody who is not signed in asks from.
+#[derive(Debug, Clone, Default)]
+pub struct Visitor {
+    pub ip: Option<IpAddr>,
+    pub user_agent: Option<String>,
+    /// Proves that the address of this digest signed in from this browser before.
+    pub device: Option<String>,
+}
+
+impl Visitor {
+    pub fn ip_text(&self) -> Option<String> {
+        self.ip.map(|ip| ip.to_string())
+    }
+
+    pub fn user_agent(&self) -> Option<String> {
+        let text: String = self.user_agent.as_deref()?.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
+        Some(text).filter(|text| !text.is_empty())
+    }
+}
+
+fn new_token(control: &Control) -> (String, Digest) {
+    let token = api_key::base62(TOKEN_LENGTH, fill_random);
+    let digest = digest(control, &token);
+    (token, digest)
+}
+
+fn event(control: &Control, account_id: Option<&str>, what: &str, visitor: &Visitor) -> SecurityEvent {
+    SecurityEvent {
+        id: control.clock.new_id("sev"),
+        account_id: account_id.map(str::to_owned),
+        event: what.to_owned(),
+        ip: visitor.ip_text(),
+        user_agent: visitor.user_agent(),
+        created_at: control.clock.now(),
+    }
+}

@@ -1,0 +1,212 @@
+//! Joining: an account with a password, and the proof of its address.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    super::{
+        Control, ControlError,
+        accounts::{LOCATOR_TRIES, NAME_LENGTH_MAX, normal_email},
+        input::check_text,
+        mail,
+    },
+    Visitor, domains, event, new_token,
+};
+use crate::{
+    clock::fill_random,
+    domain::{
+        SECOND, Timestamp,
+        account::{Account, AccountStatus},
+        api_key::{LOCATOR_LENGTH, base62},
+        mail::{Locale, Message},
+        password,
+        quota::Limits,
+        refusal::Refusal,
+    },
+    store::{
+        self, StoreError,
+        mail_tokens::{NewToken, Purpose},
+        people::{Joined, SignUp},
+    },
+    telemetry::redact::Secret,
+};
+
+const VERIFY_LIFE: Timestamp = 24 * 3_600 * SECOND;
+const CAMPAIGN_CHARS_MAX: usize = 200;
+
+/// Somebody who wants an account. Registering accepts the terms and the privacy policy in force, and the minimum age.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    #[schema(example = "ada@example.com", max_length = 254)]
+    pub email: String,
+    /// 10 to 128 characters that are hard to guess.
+    #[schema(value_type = String, min_length = 10, max_length = 128)]
+    pub password: Secret,
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    pub name: Option<String>,
+    /// Language of mails, for example `en` or `zh-CN`.
+    #[serde(default)]
+    pub locale: Option<String>,
+    /// Who referred this person.
+    #[serde(default, rename = "ref")]
+    pub referral: Option<String>,
+    #[serde(default)]
+    pub utm_source: Option<String>,
+    #[serde(default)]
+    pub utm_medium: Option<String>,
+    #[serde(default)]
+    pub utm_campaign: Option<String>,
+    #[serde(default)]
+    pub utm_term: Option<String>,
+    #[serde(default)]
+    pub utm_content: Option<String>,
+}
+
+impl Registration {
+    fn campaign(&self) -> Value {
+        let fields = [
+            ("utm_source", &self.utm_source),
+            ("utm_medium", &self.utm_medium),
+            ("utm_campaign", &self.utm_campaign),
+            ("utm_term", &self.utm_term),
+            ("utm_content", &self.utm_content),
+        ];
+        let kept = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(cut(value.as_deref()?)))));
+        Value::Object(kept.collect())
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(CAMPAIGN_CHARS_MAX).collect()
+}
+
+/// Makes the account and mails a link that proves its address. Answers with the address. A known address gets a mail that says so;
+/// the answer is the same.
+pub async fn register(control: &Control, visitor: &Visitor, new: Registration) -> Result<String, ControlError> {
+    if !control.people.policy.sign_up_open {
+        return Err(Refusal::SignUpClosed.into());
+    }
+    let email = normal_email(&new.email)?;
+    let name = new.name.clone().unwrap_or_default();
+    if !name.is_empty() {
+        check_text("name", &name, NAME_LENGTH_MAX)?;
+    }
+    password::check(new.password.expose(), &[&email, &name]).map_err(|message| ControlError::invalid("password", message))?;
+    domains::check(control, &email).await?;
+    control.people.guard.sign_up(visitor)?;
+    control.people.guard.mail(&email)?;
+    let locale = Locale::of(new.locale.as_deref().unwrap_or_default());
+    let hash = control.people.passwords.hash(new.password.expose()).await?;
+    for _ in 0..LOCATOR_TRIES {
+        if let Some(known) = store::accounts::by_email(&control.db, &email).await? {
+            registered_before(control, &known, &hash).await?;
+            return Ok(email);
+        }
+        match join(control, visitor, &new, &email, &name, locale, &hash).await {
+            // Somebody else was faster with the address, or the locator is taken: look again.
+            Err(StoreError::Conflict(_)) => {}
+            outcome => {
+                control.accounts.changed(&outcome?.locator).await;
+                return Ok(email);
+            }
+        }
+    }
+    Err(ControlError::Internal("no free locator was found".to_owned()))
+}
+
+async fn join(
+    control: &Control,
+    visitor: &Visitor,
+    new: &Registration,
+    email: &str,
+    name: &str,
+    locale: Locale,
+    hash: &str,
+) -> Result<Account, StoreError> {
+    let now = control.clock.now();
+    let id = control.clock.new_id("acc");
+    let (token, mail) = verification(control, &id, email, locale, json!({}));
+    let sign_up = SignUp {
+        method: "password",
+        ip: visitor.ip_text(),
+        user_agent: visitor.user_agent(),
+        referral_code: new.referral.as_deref().map(cut),
+        campaign: new.campaign(),
+    };
+    let account = store::accounts::NewAccount {
+        id: id.clone(),
+        locator: base62(LOCATOR_LENGTH, fill_random),
+        email: email.to_owned(),
+        name: name.to_owned(),
+        status: AccountStatus::Active,
+        verified_at: None,
+        limits: Limits::default(),
+        plan_id: None,
+        is_operator: false,
+        locale: locale.as_str().to_owned(),
+        created_at: now,
+    };
+    let clock = control.clock.clone();
+    let joined = Joined {
+        account,
+        password_hash: Some(hash),
+        sign_up: &sign_up,
+        token: Some(&token),
+        mail: Some(&mail),
+        event: &event(control, Some(&id), "sign_up", visitor),
+        new_id: &move || clock.new_id("pac"),
+    };
+    store::people::join(&control.db, &control.sealer, joined).await
+}
+
+/// A second registration. Of a proven address only its owner learns; of one that was never proven the newest link counts, with the
+/// password that came with it.
+async fn registered_before(control: &Control, known: &Account, hash: &str) -> Result<(), ControlError> {
+    if known.verified_at.is_some() {
+        let message = Message::AlreadyRegistered { link: control.site.link("/auth/forgot") };
+        let mail = mail::to_account(control, known, message);
+        return Ok(store::outbox::enqueue(&control.db, &control.sealer, &mail).await?);
+    }
+    let (token, mail) = verification(control, &known.id, &known.email, Locale::of(&known.locale), json!({ "password_hash": hash }));
+    Ok(store::people::send_token(&control.db, &control.sealer, &token, &mail).await?)
+}
+
+/// Mails a new verification link, if there is an account that waits for one.
+pub async fn resend_verification(control: &Control, email: &str) -> Result<(), ControlError> {
+    let email = normal_email(email)?;
+    control.people.guard.mail(&email)?;
+    if let Some(account) = store::accounts::by_email(&control.db, &email).await?.filter(|account| account.verified_at.is_none()) {
+        let (token, mail) = verification(control, &account.id, &email, Locale::of(&account.locale), json!({}));
+        store::people::send_token(&control.db, &control.sealer, &token, &mail).await?;
+    }
+    Ok(())
+}
+
+fn verification(control: &Control, account_id: &str, email: &str, locale: Locale, data: Value) -> (NewToken, store::outbox::NewMail) {
+    let (token, digest) = new_token(control);
+    let now = control.clock.now();
+    let link = control.site.link(&format!("/auth/verify?token={token}"));
+    let row = NewToken {
+        id: control.clock.new_id("mtk"),
+        account_id: Some(account_id.to_owned()),
+        email: email.to_owned(),
+        purpose: Purpose::VerifyEmail,
+        digest,
+        data,
+        expires_at: now + VERIFY_LIFE,
+        created_at: now,
+    };
+    (row, mail::to_address(control, Some(account_id), email, locale, Message::VerifyEmail { link }))
+}
+
+/// Uses a link of a verification mail up.
+pub async fn verify(control: &Control, token: &str) -> Result<Account, ControlError> {
+    let digest = super::digest(control, token);
+    let account = store::people::verify_email(&control.db, &digest, control.clock.now()).await?;
+    let account = account.ok_or(Refusal::LinkSpent("ask for a new verification mail"))?;
+    control.accounts.changed(&account.locator).await;
+    Ok(account)
+}

@@ -1,0 +1,137 @@
+//! The pages that links in mails open. A page only shows a button: programs that look at links before people do must not use them up.
+//!
+//! Plain forms, no scripts. A form is taken from our own pages only.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
+    web,
+};
+use serde::Deserialize;
+
+use super::{owner::check_origin, session::escape, visitor::Visitor};
+use crate::{
+    control::people,
+    http::{admin::only, error::ApiError},
+    telemetry::redact::Secret,
+};
+
+const CONTENT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+pub fn configure(routes: &mut web::ServiceConfig) {
+    let page = |path: &str| web::resource(path.to_owned()).default_service(only("GET, POST"));
+    routes
+        .service(page("/auth/verify").route(web::get().to(verify_page)).route(web::post().to(verify_form)))
+        .service(page("/auth/email").route(web::get().to(email_page)).route(web::post().to(email_form)))
+        .service(page("/auth/reset").route(web::get().to(reset_page)).route(web::post().to(reset_form)))
+        .service(page("/auth/forgot").route(web::get().to(forgot_page)).route(web::post().to(forgot_form)));
+}
+
+#[derive(Deserialize)]
+struct TokenQuery {
+    #[serde(default)]
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct ResetForm {
+    token: String,
+    password: Secret,
+}
+
+#[derive(Deserialize)]
+struct EmailForm {
+    email: String,
+}
+
+async fn verify_page(query: web::Query<TokenQuery>) -> HttpResponse {
+    button_page("Verify your e-mail address", "/auth/verify", &query.token, "Verify")
+}
+
+async fn verify_form(request: HttpRequest, visitor: Visitor, form: web::Form<TokenQuery>) -> Result<HttpResponse, ApiError> {
+    check_origin(&request, &visitor.control)?;
+    let token = form.into_inner().token;
+    let outcome = visitor.control.to_the_end(|control| async move { people::verify(&control, &token).await }).await;
+    Ok(said(outcome.map(|account| format!("{} is verified. Your keys work now.", account.email)).map_err(ApiError::from)))
+}
+
+async fn email_page(query: web::Query<TokenQuery>) -> HttpResponse {
+    button_page("Confirm your new e-mail address", "/auth/email", &query.token, "Confirm")
+}
+
+async fn email_form(request: HttpRequest, visitor: Visitor, form: web::Form<TokenQuery>) -> Result<HttpResponse, ApiError> {
+    check_origin(&request, &visitor.control)?;
+    let Visitor { control, visitor } = visitor;
+    let token = form.into_inner().token;
+    let outcome = control.to_the_end(|control| async move { people::confirm_email(&control, &visitor, &token).await }).await;
+    Ok(said(outcome.map(|account| format!("{} is the address of your account now.", account.email)).map_err(ApiError::from)))
+}
+
+async fn reset_page(query: web::Query<TokenQuery>) -> HttpResponse {
+    let field = "<p><label>New password<br><input type=\"password\" name=\"password\" minlength=\"10\" maxlength=\"128\" \
+                 autocomplete=\"new-password\" required></label></p>";
+    form_page("Set a new password", "/auth/reset", &format!("{}{field}", hidden(&query.token)), "Set password")
+}
+
+async fn reset_form(request: HttpRequest, visitor: Visitor, form: web::Form<ResetForm>) -> Result<HttpResponse, ApiError> {
+    check_origin(&request, &visitor.control)?;
+    let Visitor { control, visitor } = visitor;
+    let form = form.into_inner();
+    let work = |control| async move { people::reset(&control, &visitor, &form.token, form.password.expose()).await };
+    let outcome = control.to_the_end(work).await;
+    Ok(said(outcome.map(|_| "Your password is new. Every session has ended; sign in with it.".to_owned()).map_err(ApiError::from)))
+}
+
+async fn forgot_page() -> HttpResponse {
+    let field = "<p><label>E-mail address<br><input type=\"email\" name=\"email\" autocomplete=\"email\" required></label></p>";
+    form_page("Forgotten password", "/auth/forgot", field, "Send a link")
+}
+
+async fn forgot_form(request: HttpRequest, visitor: Visitor, form: web::Form<EmailForm>) -> Result<HttpResponse, ApiError> {
+    check_origin(&request, &visitor.control)?;
+    let email = form.into_inner().email;
+    let outcome = visitor.control.to_the_end(|control| async move { people::forgot(&control, &email).await }).await;
+    let message = "If there is an account with this address, a mail with a link is on its way.".to_owned();
+    Ok(said(outcome.map(|()| message).map_err(ApiError::from)))
+}
+
+fn hidden(token: &str) -> String {
+    format!("<input type=\"hidden\" name=\"token\" value=\"{}\">", escape(token))
+}
+
+fn button_page(title: &str, action: &str, token: &str, button: &str) -> HttpResponse {
+    form_page(title, action, &hidden(token), button)
+}
+
+fn form_page(title: &str, action: &str, fields: &str, button: &str) -> HttpResponse {
+    page(
+        StatusCode::OK,
+        title,
+        &format!("<form method=\"post\" action=\"{action}\">{fields}<p><button type=\"submit\">{button}</button></p></form>"),
+    )
+}
+
+fn said(outcome: Result<String, ApiError>) -> HttpResponse {
+    match outcome {
+        Ok(message) => page(StatusCode::OK, "Done", &format!("<p>{}</p>", escape(&message))),
+        Err(error) => page(error.status, "That did not work", &format!("<p>{}</p>", escape(&error.message))),
+    }
+}
+
+fn page(status: StatusCode, title: &str, content: &str) -> HttpResponse {
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{title} – Pixgate</title></head>\
+         <body style=\"font-family:system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem\"><main><h1>{title}</h1>{content}</main></body></html>"
+    );
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((CONTENT_SECURITY_POLICY, CONTENT_POLICY))
+        .body(body)
+}
