@@ -30,11 +30,14 @@ use crate::{
 };
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    let all = web::resource("/api/v1/keys").route(web::get().to(list)).route(web::post().to(create));
+    let all = web::resource("/api/v1/keys").route(web::get().to(list_own_keys)).route(web::post().to(create_own_key));
     let leak = web::resource("/api/v1/keys/report-leak").route(web::post().to(report_leak));
-    let one = web::resource("/api/v1/keys/{id}").route(web::get().to(get)).route(web::patch().to(patch)).route(web::delete().to(revoke));
-    let rotating = web::resource("/api/v1/keys/{id}/rotate").route(web::post().to(rotate));
-    let trail = web::resource("/api/v1/keys/{id}/audit").route(web::get().to(audit));
+    let one = web::resource("/api/v1/keys/{id}")
+        .route(web::get().to(get_own_key))
+        .route(web::patch().to(patch_own_key))
+        .route(web::delete().to(revoke_own_key));
+    let rotating = web::resource("/api/v1/keys/{id}/rotate").route(web::post().to(rotate_own_key));
+    let trail = web::resource("/api/v1/keys/{id}/audit").route(web::get().to(list_audit_of_own_key));
     routes
         .service(all.default_service(only("GET, POST")))
         .service(leak.default_service(only("POST")))
@@ -48,7 +51,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 /// Newest first, revoked ones too.
 #[utoipa::path(get, path = "/api/v1/keys", tag = "Account", security(("key" = ["account"])), params(PageQuery),
     responses((status = 200, body = Page<ApiKeyView>), (status = 401, description = "Nobody is signed in")))]
-pub async fn list(caller: Account, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn list_own_keys(caller: Account, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::Read)?;
     let page = owner_keys::list(&caller.control, &caller.owner, &query.request()?).await?;
     Ok(HttpResponse::Ok().json(Page::<ApiKeyView>::of(page)))
@@ -60,7 +63,7 @@ pub async fn list(caller: Account, Query(query): Query<PageQuery>) -> Result<Htt
 #[utoipa::path(post, path = "/api/v1/keys", tag = "Account", security(("key" = ["account"])), request_body = NewKey,
     responses((status = 201, body = CreatedKeyView), (status = 400, description = "`invalid_request`"), (status = 403, description = "Scope `admin`, or a role that may not"),
         (status = 409, description = "The account has as many keys as it may")))]
-pub async fn create(caller: Account, Json(new): Json<NewKey>) -> Result<HttpResponse, ApiError> {
+pub async fn create_own_key(caller: Account, Json(new): Json<NewKey>) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::ManageKeys)?;
     caller.change(|control, owner| async move { owner_keys::create(&control, &owner, new).await }).await.map(show_once)
 }
@@ -69,7 +72,7 @@ pub async fn create(caller: Account, Json(new): Json<NewKey>) -> Result<HttpResp
 #[utoipa::path(get, path = "/api/v1/keys/{id}", tag = "Account", security(("key" = ["account"])),
     params(("id" = String, Path, description = "`key_…`")),
     responses((status = 200, body = ApiKeyView), (status = 404, description = "No such key of this account")))]
-pub async fn get(caller: Account, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn get_own_key(caller: Account, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::Read)?;
     Ok(HttpResponse::Ok().json(ApiKeyView::from(owner_keys::get(&caller.control, &caller.owner, &id).await?)))
 }
@@ -81,7 +84,7 @@ pub async fn get(caller: Account, id: web::Path<String>) -> Result<HttpResponse,
     params(("id" = String, Path, description = "`key_…`")), request_body = Option<KeyPatch>,
     responses((status = 200, body = ApiKeyView), (status = 400, description = "`invalid_request`"), (status = 403, description = "Scope `admin`, or a role that may not"),
         (status = 404, description = "No such key of this account"), (status = 409, description = "The key is revoked")))]
-pub async fn patch(caller: Account, id: web::Path<String>, Json(patch): Json<KeyPatch>) -> Result<HttpResponse, ApiError> {
+pub async fn patch_own_key(caller: Account, id: web::Path<String>, Json(patch): Json<KeyPatch>) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::ManageKeys)?;
     let key = caller.change(|control, owner| async move { owner_keys::patch(&control, &owner, &id, patch).await }).await?;
     Ok(HttpResponse::Ok().json(ApiKeyView::from(key)))
@@ -93,7 +96,7 @@ pub async fn patch(caller: Account, id: web::Path<String>, Json(patch): Json<Key
 #[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "Account", security(("key" = ["account"])),
     params(("id" = String, Path, description = "`key_…`")),
     responses((status = 200, body = ApiKeyView), (status = 404, description = "No such key of this account")))]
-pub async fn revoke(caller: Account, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn revoke_own_key(caller: Account, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::ManageKeys)?;
     let key = caller.change(|control, owner| async move { owner_keys::revoke(&control, &owner, &id).await }).await?;
     Ok(HttpResponse::Ok().json(ApiKeyView::from(key)))
@@ -106,7 +109,7 @@ pub async fn revoke(caller: Account, id: web::Path<String>) -> Result<HttpRespon
     params(("id" = String, Path, description = "`key_…`")), request_body = Option<Rotation>,
     responses((status = 201, body = CreatedKeyView), (status = 400, description = "`invalid_request`"), (status = 403, description = "Scope `admin`, or a role that may not"),
         (status = 404, description = "No such key of this account"), (status = 409, description = "The key is revoked or expired")))]
-pub async fn rotate(caller: Account, id: web::Path<String>, Json(rotation): Json<Rotation>) -> Result<HttpResponse, ApiError> {
+pub async fn rotate_own_key(caller: Account, id: web::Path<String>, Json(rotation): Json<Rotation>) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::ManageKeys)?;
     caller.change(|control, owner| async move { owner_keys::rotate(&control, &owner, &id, &rotation).await }).await.map(show_once)
 }
@@ -117,7 +120,11 @@ pub async fn rotate(caller: Account, id: web::Path<String>, Json(rotation): Json
 #[utoipa::path(get, path = "/api/v1/keys/{id}/audit", tag = "Account", security(("key" = ["account"])),
     params(("id" = String, Path, description = "`key_…`"), PageQuery),
     responses((status = 200, body = Page<AuditView>), (status = 404, description = "No such key of this account")))]
-pub async fn audit(caller: Account, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn list_audit_of_own_key(
+    caller: Account,
+    id: web::Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::Read)?;
     let page = owner_keys::trail(&caller.control, &caller.owner, &id, &query.request()?).await?;
     Ok(HttpResponse::Ok().json(Page::<AuditView>::of(page)))

@@ -27,7 +27,7 @@ const KEY_ID: &str = "github-public-key-identifier";
 const SIGNATURE: &str = "github-public-key-signature";
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    let reports = web::resource("/hooks/secret-scanning").route(web::post().to(report));
+    let reports = web::resource("/hooks/secret-scanning").route(web::post().to(report_found_keys));
     routes.service(reports.default_service(only("POST")));
 }
 
@@ -59,7 +59,7 @@ pub struct MatchVerdict {
     request_body = Vec<Match>,
     responses((status = 200, body = Vec<MatchVerdict>), (status = 401, description = "`invalid_signature`"),
         (status = 404, description = "This gateway has no public keys to check reports with")))]
-pub async fn report(request: HttpRequest, payload: web::Payload, control: web::Data<Control>) -> Result<HttpResponse, ApiError> {
+pub async fn report_found_keys(request: HttpRequest, payload: web::Payload, control: web::Data<Control>) -> Result<HttpResponse, ApiError> {
     if !control.leaks.takes_signed_reports() {
         return Err(ApiError::not_found(
             "this gateway takes no signed reports of leaked keys (secret_scanning.public_keys_url); POST /api/v1/keys/report-leak takes any",
