@@ -1,4 +1,4 @@
-//! An API key: everything but its secret.
+//! An API key: everything but its secret. Only a row of an older schema holds that, too, until it is hashed.
 
 use sea_orm::entity::prelude::*;
 
@@ -11,7 +11,8 @@ pub struct Model {
     pub title: String,
     pub prefix: String,
     pub last4: String,
-    pub digest: Vec<u8>,
+    /// NULL until a key of an older schema is hashed.
+    pub digest: Option<Vec<u8>>,
     pub pepper_version: i32,
     /// JSON list.
     pub scopes: String,
@@ -30,6 +31,11 @@ pub struct Model {
     pub rotated_from: Option<String>,
     pub last_used_at: Option<i64>,
     pub created_at: i64,
+    /// The text of a key of an older schema. While it stands here, digest, pepper version, prefix and last4 mean nothing.
+    pub legacy_key: Option<String>,
+    /// The key came from elsewhere and is so short that it can be guessed.
+    pub legacy_weak: bool,
+    pub revoked_reason: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

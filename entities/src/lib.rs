@@ -10,6 +10,7 @@ pub mod api_keys;
 pub mod audit_entries;
 pub mod blocked_domains;
 pub mod cached_answers;
+pub mod chores;
 pub mod credentials;
 pub mod external_identities;
 pub mod files;

@@ -20,12 +20,14 @@ use super::{
         Position, Reload,
     },
     journal::JournalClient,
+    legacy_keys::LegacyKeysClient,
     supervision::{ActorTree, AskError, Ctx, Fault, Handle, Message, Receive, Reply, Service, ServiceContext, Spec, Vitals, spawn},
 };
 use crate::{
     clock::Clock,
-    domain::{SECOND, Timestamp, api_key::Digest, refusal::Refusal},
+    domain::{SECOND, Timestamp, api_key::Digest, key_hash::Digests, refusal::Refusal},
     store::{self, Db, StoreError, seal::Sealer},
+    telemetry::redact::Secret,
 };
 
 /// One admit waits at most this long, a lease included.
@@ -55,6 +57,8 @@ pub enum Address {
 pub struct Presented {
     pub address: Address,
     pub credentials: Credentials,
+    /// Of a key without locator: an older schema may have kept it as it is.
+    pub text: Option<Secret>,
 }
 
 /// Why an account could not be asked.
@@ -112,7 +116,7 @@ impl Accounts {
     ) -> Result<Result<Admission, NotAdmitted>, Refusal> {
         // Twice: an account that passivates at this very moment is activated again.
         for _ in 0..2 {
-            let account = self.find(&presented.address).await?;
+            let account = self.find(presented).await?;
             match account.ask(admit(account.clone())?, ADMIT_DEADLINE).await {
                 Ok(verdict) => return Ok(verdict),
                 Err(AskError::Ended) => continue,
@@ -124,7 +128,7 @@ impl Accounts {
 
     pub async fn authenticate(&self, presented: &Presented) -> Result<Identity, Refusal> {
         for _ in 0..2 {
-            let account = self.find(&presented.address).await?;
+            let account = self.find(presented).await?;
             match account.ask(Authenticate(presented.credentials), ADMIT_DEADLINE).await {
                 Ok(identity) => return identity,
                 Err(AskError::Ended) => continue,
@@ -190,14 +194,14 @@ impl Accounts {
         self.0.shard(locator).active.read().unwrap_or_else(PoisonError::into_inner).get(locator).map(|active| active.account.clone())
     }
 
-    async fn find(&self, address: &Address) -> Result<Handle<Account>, Unreachable> {
-        let locator = match address {
+    async fn find(&self, presented: &Presented) -> Result<Handle<Account>, Unreachable> {
+        let locator = match &presented.address {
             Address::Locator(locator) => locator.clone(),
             Address::Digest(digest) => {
                 let known = self.0.foreign.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
                 match known {
                     Some(locator) => locator,
-                    None => self.resolve(digest).await?,
+                    None => self.resolve(digest, presented).await?,
                 }
             }
         };
@@ -207,16 +211,21 @@ impl Accounts {
         self.ask_directory(&locator, Activate(locator.clone())).await
     }
 
-    async fn resolve(&self, digest: &Digest) -> Result<Arc<str>, Unreachable> {
+    async fn resolve(&self, digest: &Digest, presented: &Presented) -> Result<Arc<str>, Unreachable> {
         // A digest has no shard of its own; its bytes choose one.
         let shard = usize::from(digest[0]) % self.0.shards.len();
         let locator = match self.0.shards[shard].directory.get() {
             Some(directory) => directory
-                .ask(Resolve(*digest), ACTIVATE_DEADLINE)
+                .ask(Resolve { digests: presented.credentials.digests, text: presented.text.clone() }, ACTIVATE_DEADLINE)
                 .await
                 .unwrap_or_else(|error| Err(Unreachable::Overloaded(explain(error))))?,
             None => return Err(Unreachable::Overloaded("this node is still starting")),
         };
+        // It is new to this node, and may be new to an account that is active already.
+        if let Some(account) = self.active(&locator) {
+            // One that ends meanwhile reads the store anew anyway.
+            let _ = account.ask(Reload, CONTROL_DEADLINE).await;
+        }
         let mut foreign = self.0.foreign.write().unwrap_or_else(PoisonError::into_inner);
         if foreign.len() >= FOREIGN_MAX {
             foreign.clear();
@@ -285,6 +294,8 @@ pub struct Parts {
     pub journal: JournalClient,
     pub tree: ActorTree,
     pub policy: account::Policy,
+    /// Takes over keys of an older schema.
+    pub legacy_keys: Option<LegacyKeysClient>,
     pub unknown_key_ttl: Duration,
     /// Active accounts on this shard.
     pub active_max: usize,
@@ -457,22 +468,36 @@ impl Receive<Activate> for Directory {
     }
 }
 
-/// Which account owns the key with this digest?
-pub struct Resolve(pub Digest);
+/// Which account owns the key that is kept under one of these digests, or as this text?
+pub struct Resolve {
+    pub digests: Digests,
+    pub text: Option<Secret>,
+}
 
 impl Message for Resolve {
     type Reply = Result<Arc<str>, Unreachable>;
 }
 
 impl Receive<Resolve> for Directory {
-    fn receive(&mut self, Resolve(digest): Resolve, reply: Reply<Result<Arc<str>, Unreachable>>, ctx: &mut Ctx<Self>) -> Result<(), Fault> {
+    fn receive(
+        &mut self,
+        Resolve { digests, text }: Resolve,
+        reply: Reply<Result<Arc<str>, Unreachable>>,
+        ctx: &mut Ctx<Self>,
+    ) -> Result<(), Fault> {
+        let digest = *digests.current();
         if self.is_unknown(&Address::Digest(digest)) {
             let _ = reply.send(Err(Unreachable::UnknownKey));
             return Ok(());
         }
-        let db = self.parts.db.clone();
+        let (db, legacy_keys) = (self.parts.db.clone(), self.parts.legacy_keys.clone());
         let find = async move {
-            let Some(account_id) = store::keys::find_account_by_digest(&db, &digest).await? else { return Ok(None) };
+            let known = store::keys::find_by_digest(&db, digests.all()).await?.map(|key| key.account_id);
+            let account_id = match (known, text, legacy_keys) {
+                (None, Some(text), Some(legacy_keys)) => legacy_keys.take_over(&text).await?,
+                (known, ..) => known,
+            };
+            let Some(account_id) = account_id else { return Ok(None) };
             store::accounts::get(&db, &account_id).await
         };
         ctx.run(find, move |directory, found: Result<_, StoreError>, _| {

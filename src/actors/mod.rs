@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod detached;
 pub mod directory;
 pub mod journal;
+pub mod legacy_keys;
 pub mod mailer;
 pub mod places;
 pub mod supervision;

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     Application, StartError, doctor,
+    keys::{self, KeysCommand},
     models::{self, ModelsCommand},
     node,
 };
@@ -46,6 +47,11 @@ enum Command {
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
+    },
+    /// Take over keys of a former gateway, replace the pepper
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
     },
     /// Import models and prices
     Models {
@@ -96,6 +102,7 @@ pub fn main() -> ExitCode {
             Command::CheckConfig => check_config(&loaded),
             Command::Doctor => doctor::run(&loaded.settings).await,
             Command::Admin { command: AdminCommand::Create { email } } => report(create_admin(&loaded.settings, &email).await),
+            Command::Keys { command } => keys::run(&loaded.settings, command).await.unwrap_or_else(|error| fail(&error)),
             Command::Models { command } => models::import(&loaded.settings, command).await.unwrap_or_else(|error| fail(&error)),
             Command::Import { from } => report(super::import::run(&loaded.settings, &from).await),
             Command::Openapi => ExitCode::SUCCESS,

@@ -50,6 +50,7 @@ pub async fn run(settings: &Settings) -> ExitCode {
             ));
             if ready {
                 findings.push(ledger(&db).await);
+                findings.push(Finding::new("keys", key_storage(settings, &db).await));
                 upstreams(settings, &db, &mut findings).await;
             }
         }
@@ -90,6 +91,22 @@ async fn ledger(db: &Db) -> Finding {
         Err(error) => Err(error.to_string()),
     };
     Finding::new("ledger", outcome)
+}
+
+/// Whether every key can be verified, and none is kept as a text.
+async fn key_storage(settings: &Settings, db: &Db) -> Result<String, String> {
+    let kept = store::keys::count_by_pepper(db).await.map_err(|error| error.to_string())?;
+    let texts = store::legacy::count(db).await.map_err(|error| error.to_string())?;
+    if texts > 0 {
+        return Err(format!("{texts} keys of an older schema are kept as text; `pixgate keys migrate-legacy` hashes them"));
+    }
+    let secrets = secrets::load_or_create(&settings.server.data_dir, settings).map_err(|error| error.to_string())?;
+    let known = |version: i32| secrets.pepper.version == version || secrets.former_peppers.iter().any(|pepper| pepper.version == version);
+    if let Some((version, keys)) = kept.iter().find(|(version, _)| !known(*version)) {
+        return Err(format!("{keys} keys are kept under pepper {version}, which is not configured; see security.previous_key_peppers"));
+    }
+    let parts: Vec<String> = kept.iter().map(|(version, keys)| format!("{keys} under pepper {version}")).collect();
+    Ok(if parts.is_empty() { "none yet".to_owned() } else { parts.join(", ") })
 }
 
 async fn upstreams(settings: &Settings, db: &Db, findings: &mut Vec<Finding>) {

@@ -7,6 +7,7 @@ pub mod cli;
 mod doctor;
 mod import;
 mod kept;
+mod keys;
 mod models;
 mod node;
 mod server;

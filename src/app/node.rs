@@ -8,6 +8,7 @@ use crate::{
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
+        legacy_keys::{self, LegacyKeysClient},
         mailer::{self, MailerClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
@@ -19,6 +20,7 @@ use crate::{
     control::{
         Control, NodeFacts, Site,
         files::FilePolicy,
+        leaks::LeakDesk,
         passwords::Passwords,
         people::{Guard, GuardRules, People, PeoplePolicy},
         tickets::TicketPolicy,
@@ -73,6 +75,10 @@ pub struct Shared {
     pub sealer: Sealer,
     pub blobs: Blobs,
     pub hasher: KeyHasher,
+    pub legacy_tools: legacy_keys::Tools,
+    pub leaks: LeakDesk,
+    /// Of a node that serves.
+    pub legacy_keys: Option<LegacyKeysClient>,
     pub account_policy: account::Policy,
     pub call_policy: pipeline::Policy,
     pub unknown_key_ttl: Duration,
@@ -92,7 +98,7 @@ impl Node {
         let secrets = secrets::load_or_create(&settings.server.data_dir, settings)?;
         let db = open_database(settings).await?;
         db.migrate().await?;
-        if secrets.pepper_created && !store::keys::list(&db, None, 1).await?.is_empty() {
+        if secrets.pepper_created && store::keys::any_hashed(&db).await? {
             return Err(StartError::Settings(format!(
                 "the key pepper is missing from {} but the database holds API keys, which only verify under it; restore the file key_pepper or set security.key_pepper",
                 settings.server.data_dir.display()
@@ -174,13 +180,31 @@ impl Node {
             }
         };
         let workers = workers(settings);
+        let accounts = Accounts::new(workers);
+        let former = secrets.former_peppers.iter().map(|pepper| (pepper.version, pepper.secret.as_slice()));
+        let hasher = KeyHasher::with_former(secrets.pepper.version, &secrets.pepper.secret, former);
+        let weak_days = Timestamp::from(settings.security.weak_key_days);
+        let legacy_tools = legacy_keys::Tools {
+            db: db.clone(),
+            sealer: sealer.clone(),
+            hasher: hasher.clone(),
+            clock: clock.clone(),
+            weak_key_life: (weak_days > 0).then_some(weak_days * 24 * 3_600 * SECOND),
+        };
+        let legacy_keys = (role == Role::Serve).then(|| {
+            let parts = legacy_keys::Parts { tools: legacy_tools.clone(), accounts: accounts.clone() };
+            legacy_keys::start(&tree, parts, root.vitals())
+        });
         let parts = Shared {
-            accounts: Accounts::new(workers),
+            accounts,
+            legacy_tools,
+            leaks: leak_desk(settings, &clock)?,
+            legacy_keys,
             accounts_max_per_shard: settings.accounts.active_max.div_ceil(workers),
             unknown_key_ttl: Duration::from_secs(settings.accounts.unknown_key_ttl_seconds),
             account_policy: account_policy(settings),
             call_policy: call_policy(settings),
-            hasher: KeyHasher::new(&secrets.pepper),
+            hasher,
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
@@ -246,6 +270,8 @@ impl Shared {
             sealer: self.sealer.clone(),
             blobs: self.blobs.clone(),
             hasher: self.hasher.clone(),
+            legacy_tools: self.legacy_tools.clone(),
+            leaks: self.leaks.clone(),
             node: self.facts,
             files: self.files,
             tickets: self.tickets.clone(),
@@ -282,6 +308,7 @@ impl Shared {
             journal: self.journal.clone(),
             tree: self.tree.clone(),
             policy: self.account_policy,
+            legacy_keys: self.legacy_keys.clone(),
             unknown_key_ttl: self.unknown_key_ttl,
             active_max: self.accounts_max_per_shard,
         };
@@ -304,6 +331,15 @@ async fn holds_sealed(db: &Db) -> Result<bool, StoreError> {
         || store::provider_keys::exist(db).await?
         || store::files::exist(db).await?
         || store::tickets::attachments::exist(db).await?)
+}
+
+/// What reports of leaked keys are checked with.
+fn leak_desk(settings: &Settings, clock: &Clock) -> Result<LeakDesk, StartError> {
+    let scanning = &settings.secret_scanning;
+    let bad = |why: &dyn std::fmt::Display| StartError::Settings(format!("secret_scanning.public_keys_file: {why}"));
+    let read = |path: &std::path::PathBuf| std::fs::read_to_string(path).map_err(|error| bad(&format!("{}: {error}", path.display())));
+    let document = scanning.public_keys_file.as_ref().map(read).transpose()?;
+    LeakDesk::new(clock.clone(), document.as_deref(), scanning.public_keys_url.clone()).map_err(|why| bad(&why))
 }
 
 pub async fn open_database(settings: &Settings) -> Result<Db, StartError> {

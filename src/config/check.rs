@@ -4,10 +4,14 @@ use http::Uri;
 
 use super::{
     mail::{SmtpAddress, Tls},
+    secrets,
     settings::Settings,
     source::Problem,
 };
-use crate::telemetry::{logging, redact::Secret};
+use crate::{
+    domain::key_hash::PEPPERS_MAX,
+    telemetry::{logging, redact::Secret},
+};
 
 const ADMIN_KEY_CHARS_MIN: usize = 24;
 const PEPPER_CHARS_ADVISED: usize = 32;
@@ -29,6 +33,7 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
         ("server.public_url", &server.public_url, &["http", "https"][..]),
         // The exporter speaks plain HTTP to a collector nearby; the collector forwards over TLS.
         ("telemetry.otlp_endpoint", &settings.telemetry.otlp_endpoint, &["http"]),
+        ("secret_scanning.public_keys_url", &settings.secret_scanning.public_keys_url, &["http", "https"]),
     ] {
         if let Some(Err(message)) = url.as_ref().map(|url| check_url(url, schemes)) {
             expect(false, name, message);
@@ -87,6 +92,11 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
             ledger.lease_ttl_seconds
         ),
     );
+    let security = &settings.security;
+    if let Err(message) = check_peppers(&security.previous_key_peppers, security.key_pepper_version) {
+        expect(false, "security.previous_key_peppers", message);
+    }
+
     if let Some(key) = &settings.bootstrap.admin_key {
         let key = key.expose();
         let fits = key.chars().count() >= ADMIN_KEY_CHARS_MIN;
@@ -128,6 +138,24 @@ pub fn notes(settings: &Settings) -> Vec<String> {
         }
     }
     notes
+}
+
+fn check_peppers(previous: &[Secret], current_version: u32) -> Result<(), String> {
+    const PREVIOUS_MAX: usize = PEPPERS_MAX - 1;
+    if previous.len() > PREVIOUS_MAX {
+        return Err(format!("has {} peppers; at most {PREVIOUS_MAX} are possible, because each costs a hash per call", previous.len()));
+    }
+    let mut versions = vec![i32::try_from(current_version).unwrap_or(i32::MAX)];
+    for pepper in previous {
+        let Some((version, _)) = secrets::parse_pepper(pepper.expose()) else {
+            return Err("must consist of entries VERSION:PEPPER, with a whole number from 1 on".to_owned());
+        };
+        if versions.contains(&version) {
+            return Err(format!("has version {version} twice, security.key_pepper_version included"));
+        }
+        versions.push(version);
+    }
+    Ok(())
 }
 
 fn check_url(url: &str, schemes: &[&str]) -> Result<(), String> {

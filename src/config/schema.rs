@@ -83,6 +83,15 @@ impl Kind for Secret {
     }
 }
 
+impl Kind for Vec<Secret> {
+    const SHAPE: Shape = Shape::List;
+    const ACCEPTS: &'static str = "a list of texts";
+    const SECRET: bool = true;
+    fn show(&self) -> String {
+        if self.is_empty() { "none" } else { "set" }.to_owned()
+    }
+}
+
 impl Kind for Vec<IpNet> {
     const SHAPE: Shape = Shape::List;
     const ACCEPTS: &'static str = "a list of networks such as 10.0.0.0/8";

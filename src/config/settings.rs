@@ -272,10 +272,26 @@ section! {
     Security in "security" {
         /// Secret that key hashes depend on; unset means one made on the first start, in `server.data_dir`.
         key_pepper: Option<Secret> = None;
+        /// Version of `security.key_pepper`; each new pepper has a higher one than those before.
+        key_pepper_version: u32 = 1, 1 to 2_147_483_647;
+        /// Former peppers as `VERSION:PEPPER`, three at most; keys hashed with them go on working and are hashed anew when they are used.
+        previous_key_peppers: Vec<Secret> = Vec::new();
+        /// Days for which a key of another program works that is shorter than 20 characters; 0 for ever.
+        weak_key_days: u32 = 90, 0 to 3_650;
         /// Keys work only when the owner's e-mail address is verified.
         require_verified_email: bool = true;
         /// Secret that upstream keys are encrypted with; unset means one made on the first start, in `server.data_dir`.
         upstream_key: Option<Secret> = None;
+    }
+}
+
+section! {
+    /// `[secret_scanning]`
+    SecretScanning in "secret_scanning" {
+        /// File with the public keys that reports of leaked keys are signed with, as `{"public_keys":[{"key_identifier","key"}]}`.
+        public_keys_file: Option<PathBuf> = None;
+        /// URL of the same document, asked when a report is signed with an unknown key: `https://api.github.com/meta/public_keys/secret_scanning`.
+        public_keys_url: Option<String> = None;
     }
 }
 
@@ -465,6 +481,7 @@ pub struct Settings {
     pub upstream: Upstream,
     pub billing: Billing,
     pub security: Security,
+    pub secret_scanning: SecretScanning,
     pub bootstrap: Bootstrap,
     /// `[openai]`, `[anthropic]`, …
     #[serde(flatten)]
@@ -498,6 +515,7 @@ impl Settings {
             Upstream::SETTINGS,
             Billing::SETTINGS,
             Security::SETTINGS,
+            SecretScanning::SETTINGS,
             Bootstrap::SETTINGS,
             Providers::SETTINGS,
             Telemetry::SETTINGS,

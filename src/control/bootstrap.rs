@@ -35,13 +35,9 @@ pub async fn ensure_admin_key(control: &Control, value: &Secret) -> Result<(), C
     if text.len() < ADMIN_KEY_LENGTH_MIN {
         return Err(invalid(&format!("it must have at least {ADMIN_KEY_LENGTH_MIN} characters")));
     }
-    let digest = control.hasher.digest(text);
-    if let Some(account_id) = store::keys::find_account_by_digest(&control.db, &digest).await? {
-        let keys = store::keys::list_by_account(&control.db, &account_id).await?;
-        return match keys.into_iter().find(|key| key.digest == digest) {
-            Some(key) => check_existing(control, &key),
-            None => Err(ControlError::Internal("the bootstrap key vanished while it was looked at".to_owned())),
-        };
+    let digests = control.hasher.digests(text);
+    if let Some(key) = store::keys::find_by_digest(&control.db, digests.all()).await? {
+        return check_existing(control, &key);
     }
     let locator = match shape {
         Shape::Standard(parsed) => Some(parsed.locator),
@@ -54,8 +50,8 @@ pub async fn ensure_admin_key(control: &Control, value: &Secret) -> Result<(), C
         title: "bootstrap".to_owned(),
         prefix: String::new(),
         last4: String::new(),
-        digest,
-        pepper_version: keys::PEPPER_VERSION,
+        digest: None,
+        pepper_version: 0,
         scopes: ALL_SCOPES.to_vec(),
         models: None,
         limits: Limits::default(),
@@ -67,6 +63,8 @@ pub async fn ensure_admin_key(control: &Control, value: &Secret) -> Result<(), C
         rotated_from: None,
         last_used_at: None,
         created_at: control.clock.now(),
+        legacy_weak: false,
+        revoked_reason: None,
     };
     keys::remember(control, &mut key, value);
     match store::keys::insert(&control.db, &key).await {
@@ -74,7 +72,7 @@ pub async fn ensure_admin_key(control: &Control, value: &Secret) -> Result<(), C
         Err(StoreError::Conflict(_)) => return Ok(()),
         outcome => outcome?,
     }
-    control.accounts.foreign_key_changed(&digest);
+    control.accounts.foreign_key_changed(digests.current());
     control.accounts.changed(&account.locator).await;
     audit::note(control, &Actor::system(), "key.bootstrap", &key.id, json!({ "scopes": key.scopes })).await;
     Ok(())

@@ -65,7 +65,7 @@ pub async fn find_key(control: &Control, account_id: Option<&str>, name: &str) -
     };
     let found = match by_id {
         Some(key) => Some(key),
-        None => store::keys::find_by_digest(&control.db, &control.hasher.digest(name)).await?,
+        None => store::keys::find_by_digest(&control.db, control.hasher.digests(name).all()).await?,
     };
     // The name may be a secret, so it is not repeated.
     let found = found.filter(|key| account_id.is_none_or(|account_id| key.account_id == account_id));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
@@ -16,6 +16,7 @@ use crate::{
     domain::{
         Micros, SECOND, Timestamp,
         api_key::{self, Budget, KeyKind, KeyOptions, SECRET_LENGTH, Scope},
+        legacy_key::{self, STRONG_LENGTH_MIN},
         quota::Limits,
     },
     store::{self, StoreError},
@@ -29,15 +30,9 @@ const MODEL_PATTERN_LENGTH_MAX: usize = 200;
 /// Entries of a key's list of models or of addresses.
 const LIST_MAX: usize = 200;
 const BUDGET_MICROS_MAX: Micros = 1_000_000_000_000_000_000;
-/// Characters of a key that stay visible: its prefix and a few of the locator, none of the secret.
-const VISIBLE_LENGTH: usize = 14;
 const CACHE_TTL_SECONDS_MAX: u32 = 30 * 24 * 3_600;
-/// Shorter keys of others can be guessed.
-const FOREIGN_LENGTH_MIN: usize = 20;
 const GRACE_SECONDS_DEFAULT: i64 = 86_400;
 const GRACE_SECONDS_MAX: i64 = 604_800;
-/// There has been one pepper so far.
-pub(super) const PEPPER_VERSION: i32 = 1;
 
 /// A new key.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -135,24 +130,35 @@ pub async fn adopt(control: &Control, actor: &Actor, account_id: &str, new: NewK
     check_foreign(text)?;
     let account = accounts::get(control, account_id).await?;
     let mut key = draft(control.clock.new_id("key"), account.id, new, control.clock.now())?;
-    remember(control, &mut key, text);
-    store::keys::insert(&control.db, &key).await.map_err(|error| match error {
-        StoreError::Conflict(_) => ControlError::Conflict("this key is known here already".to_owned()),
-        other => other.into(),
-    })?;
-    control.accounts.foreign_key_changed(&key.digest);
+    insert_foreign(control, &mut key, text).await?;
     control.accounts.changed(&account.locator).await;
     let details = json!({ "account_id": key.account_id, "scopes": key.scopes, "expires_at": key.expires_at.map(Moment) });
     audit::note(control, actor, "key.adopt", &key.id, details).await;
     Ok(key)
 }
 
+/// Writes a key with the text that another program chose. [`ControlError::Conflict`] when it is known here, under whichever pepper.
+pub(super) async fn insert_foreign(control: &Control, key: &mut ApiKey, text: &Secret) -> Result<(), ControlError> {
+    let known = || ControlError::Conflict("this key is known here already".to_owned());
+    let digests = control.hasher.digests(text.expose());
+    if store::keys::find_by_digest(&control.db, digests.all()).await?.is_some() {
+        return Err(known());
+    }
+    remember(control, key, text);
+    store::keys::insert(&control.db, key).await.map_err(|error| match error {
+        StoreError::Conflict(_) => known(),
+        other => other.into(),
+    })?;
+    control.accounts.foreign_key_changed(digests.current());
+    Ok(())
+}
+
 /// Whether a text that others chose can be a key here: hard to guess, printable, and not of our own shape.
 pub(super) fn check_foreign(text: &Secret) -> Result<(), ControlError> {
     let is_foreign = matches!(api_key::Shape::of(text.expose()), Ok(api_key::Shape::Foreign));
-    if !is_foreign || text.expose().len() < FOREIGN_LENGTH_MIN {
+    if !is_foreign || text.expose().len() < STRONG_LENGTH_MIN {
         let why = format!(
-            "key must have {FOREIGN_LENGTH_MIN} to {} visible ASCII characters and must not begin like a key of this gateway; leave it out to have one made",
+            "key must have {STRONG_LENGTH_MIN} to {} visible ASCII characters and must not begin like a key of this gateway; leave it out to have one made",
             api_key::FOREIGN_LENGTH_MAX
         );
         return Err(ControlError::invalid("key", why));
@@ -166,15 +172,15 @@ pub fn check(new: &NewKey, now: Timestamp) -> Result<(), ControlError> {
 }
 
 /// A key with everything but its text.
-fn draft(id: String, account_id: String, new: NewKey, now: Timestamp) -> Result<ApiKey, ControlError> {
+pub(super) fn draft(id: String, account_id: String, new: NewKey, now: Timestamp) -> Result<ApiKey, ControlError> {
     let mut key = ApiKey {
         id,
         account_id,
         title: String::new(),
         prefix: String::new(),
         last4: String::new(),
-        digest: [0; 32],
-        pepper_version: PEPPER_VERSION,
+        digest: None,
+        pepper_version: 0,
         scopes: vec![Scope::Inference],
         models: None,
         limits: Limits::default(),
@@ -186,6 +192,8 @@ fn draft(id: String, account_id: String, new: NewKey, now: Timestamp) -> Result<
         rotated_from: None,
         last_used_at: None,
         created_at: now,
+        legacy_weak: false,
+        revoked_reason: None,
     };
     let wishes = KeyPatch {
         title: Some(new.title),
@@ -270,7 +278,9 @@ pub async fn rotate(control: &Control, actor: &Actor, id: &str, rotation: &Rotat
     let kind = if old.prefix.starts_with(KeyKind::Test.prefix()) { KeyKind::Test } else { KeyKind::Live };
     let mut key = ApiKey {
         id: control.clock.new_id("key"),
-        pepper_version: PEPPER_VERSION,
+        // What made the old one guessable and let it expire does not hold for this one.
+        legacy_weak: false,
+        expires_at: old.expires_at.filter(|_| !old.legacy_weak),
         rotated_from: Some(old.id.clone()),
         last_used_at: None,
         created_at: now,
@@ -281,8 +291,37 @@ pub async fn rotate(control: &Control, actor: &Actor, id: &str, rotation: &Rotat
     let ends_at = now + grace_seconds * SECOND;
     old.expires_at = Some(old.expires_at.map_or(ends_at, |at| at.min(ends_at)));
     update(control, &old).await?;
+    let details = json!({ "account_id": key.account_id, "rotated_from": id });
+    audit::note(control, actor, "key.create", &key.id, details).await;
     audit::note(control, actor, "key.rotate", id, json!({ "new_key_id": key.id, "grace_seconds": grace_seconds })).await;
     Ok(CreatedKey { key, text })
+}
+
+/// How the keys of this gateway are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct KeyStorage {
+    /// Of the pepper that new keys are hashed with.
+    pub current_pepper_version: i32,
+    pub peppers: Vec<PepperUse>,
+    /// Keys that an older schema left as their text and that are not hashed yet.
+    pub legacy_rows: u64,
+}
+
+/// Keys that were not revoked and are kept under one pepper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PepperUse {
+    pub version: i32,
+    pub keys: i64,
+    /// False: the pepper is not known here, so these keys do not work.
+    pub configured: bool,
+}
+
+pub async fn storage(control: &Control) -> Result<KeyStorage, ControlError> {
+    let known = control.hasher.versions();
+    let kept = store::keys::count_by_pepper(&control.db).await?;
+    let peppers = kept.into_iter().map(|(version, keys)| PepperUse { version, keys, configured: known.contains(&version) }).collect();
+    let legacy_rows = store::legacy::count(&control.db).await?;
+    Ok(KeyStorage { current_pepper_version: control.hasher.version(), peppers, legacy_rows })
 }
 
 /// Gives a key its text, and keeps of it what may be kept.
@@ -295,10 +334,9 @@ fn compose(control: &Control, key: &mut ApiKey, kind: KeyKind, locator: &str) ->
 
 /// Notes how a key is recognised. `text` must be ASCII.
 pub(super) fn remember(control: &Control, key: &mut ApiKey, text: &Secret) {
-    let exposed = text.expose();
-    key.prefix = exposed.chars().take(VISIBLE_LENGTH.min(exposed.len() / 2)).collect();
-    key.last4 = exposed.get(exposed.len().saturating_sub(4)..).unwrap_or_default().to_owned();
-    key.digest = control.hasher.digest(exposed);
+    (key.prefix, key.last4) = legacy_key::visible(text.expose());
+    key.digest = Some(control.hasher.digest(text.expose()));
+    key.pepper_version = control.hasher.version();
 }
 
 /// Writes a key and has its account's actor take note.

@@ -17,10 +17,13 @@ pub mod foreign;
 pub mod import;
 pub mod input;
 pub mod keys;
+pub mod leaks;
+pub mod legacy;
 pub mod mail;
 pub mod node;
 pub mod outbox;
 pub mod owner;
+pub mod owner_keys;
 pub mod page;
 pub mod passwords;
 pub mod people;
@@ -38,7 +41,7 @@ pub use self::{
 };
 use crate::{
     actors::{
-        catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, mailer::MailerClient,
+        catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys, mailer::MailerClient,
         supervision::ActorTree,
     },
     blobs::{BlobError, Blobs},
@@ -64,6 +67,8 @@ pub struct Control {
     /// Contents that rows only name; see [`crate::actors::blobs`].
     pub blobs: Blobs,
     pub hasher: KeyHasher,
+    pub legacy_tools: legacy_keys::Tools,
+    pub leaks: leaks::LeakDesk,
     /// For testing upstreams; calls use that of their own thread.
     pub connector: Connector,
     pub node: NodeFacts,

@@ -208,7 +208,9 @@ pub struct ApiKey {
     /// First characters of the key, enough to recognise it in a list.
     pub prefix: String,
     pub last4: String,
-    pub digest: Digest,
+    /// `None` for a key of an older schema that is not hashed yet.
+    pub digest: Option<Digest>,
+    /// Of the pepper that the digest was made with.
     pub pepper_version: i32,
     /// An empty list allows nothing.
     pub scopes: Vec<Scope>,
@@ -225,6 +227,10 @@ pub struct ApiKey {
     pub rotated_from: Option<String>,
     pub last_used_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// It came from elsewhere and is so short that it can be guessed.
+    pub legacy_weak: bool,
+    /// Why it was revoked, when that was not simply wished.
+    pub revoked_reason: Option<String>,
 }
 
 /// How calls of a key are treated; each call may ask for more by a header.
@@ -292,7 +298,7 @@ mod tests {
             title: "laptop".into(),
             prefix: "px_live_Acc0".into(),
             last4: "0000".into(),
-            digest: [0; 32],
+            digest: Some([0; 32]),
             pepper_version: 1,
             scopes: vec![Scope::Inference],
             models: None,
@@ -305,6 +311,8 @@ mod tests {
             rotated_from: None,
             last_used_at: None,
             created_at: 0,
+            legacy_weak: false,
+            revoked_reason: None,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod decimal;
 pub mod id;
 pub mod key_hash;
 pub mod ledger;
+pub mod legacy_key;
 pub mod mail;
 pub mod member;
 pub mod password;

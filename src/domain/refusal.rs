@@ -77,6 +77,10 @@ pub enum Refusal {
     NotOurPage(&'static str),
     #[error("this key lacks the scope '{0}'; create a key that has it")]
     ScopeMissing(&'static str),
+    #[error("keys of scope '{0}' are made, changed and rotated by the operator of this gateway only")]
+    ScopeNotYours(&'static str),
+    #[error("{0}")]
+    BadSignature(&'static str),
     #[error("this key may not use the model '{0}'; ask the owner of the key to allow it")]
     ModelNotAllowed(String),
     #[error("this key may not be used from {0}; ask the owner of the key to allow that address")]

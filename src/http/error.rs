@@ -169,6 +169,8 @@ impl From<Refusal> for ApiError {
             Refusal::RoleMissing { .. } => Self::new(StatusCode::FORBIDDEN, "role_missing", text),
             Refusal::NotOurPage(_) => Self::new(StatusCode::FORBIDDEN, "csrf_failed", text),
             Refusal::ScopeMissing(_) => Self::new(StatusCode::FORBIDDEN, "scope_missing", text),
+            Refusal::ScopeNotYours(_) => Self::new(StatusCode::FORBIDDEN, "scope_not_allowed", text),
+            Refusal::BadSignature(_) => Self::new(StatusCode::UNAUTHORIZED, "invalid_signature", text),
             Refusal::ModelNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "model_not_allowed", text),
             Refusal::IpNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "ip_not_allowed", text),
             Refusal::ModelNotFound(_) => Self { param: Some("model".into()), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", text) },

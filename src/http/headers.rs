@@ -19,6 +19,7 @@ use crate::{
     },
     http::views::rfc3339,
     pipeline::{CacheWish, Facts},
+    telemetry::redact::Secret,
 };
 
 /// Longest `x-request-id` and `Idempotency-Key` that are taken from callers.
@@ -57,15 +58,13 @@ impl CallerReader {
     /// The key a caller presents and where its account is found; nothing is proven yet.
     pub fn read(&self, request: &HttpRequest, scope: Scope) -> Result<Presented, Refusal> {
         let text = key_text(request)?;
-        let address = match Shape::of(text).map_err(|_| MALFORMED)? {
-            Shape::Standard(parsed) => Address::Locator(parsed.locator.into()),
-            Shape::Foreign => Address::Digest(self.hasher.digest(text)),
+        let shape = Shape::of(text).map_err(|_| MALFORMED)?;
+        let digests = self.hasher.digests(text);
+        let (address, text) = match shape {
+            Shape::Standard(parsed) => (Address::Locator(parsed.locator.into()), None),
+            Shape::Foreign => (Address::Digest(*digests.current()), Some(Secret::new(text))),
         };
-        let digest = match &address {
-            Address::Digest(digest) => *digest,
-            Address::Locator(_) => self.hasher.digest(text),
-        };
-        Ok(Presented { address, credentials: Credentials { digest, scope, ip: self.ip(request) } })
+        Ok(Presented { address, credentials: Credentials { digests, scope, ip: self.ip(request) }, text })
     }
 
     /// The caller's address: that of the connection, or what trusted proxies in front of it say.

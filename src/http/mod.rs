@@ -1,6 +1,6 @@
 //! HTTP in: routes, extractors, middleware, and in [`error`] the one place that knows status codes.
 //!
-//! `api/` is what keys call, `admin/` what admins call, `compat/` what scripts written for other gateways call, `site/` documents them, [`operations`] is for whoever runs the node.
+//! `api/` is what keys call, `admin/` what admins call, `compat/` what scripts written for other gateways call, `hooks/` what other services call, `site/` documents them, [`operations`] is for whoever runs the node.
 //! Absent on purpose: decisions (see `pipeline` and `control`), queries.
 
 pub mod access_log;
@@ -13,6 +13,7 @@ pub mod body;
 pub mod compat;
 pub mod error;
 pub mod headers;
+pub mod hooks;
 pub mod operations;
 pub mod page;
 pub mod provider_keys;
@@ -34,6 +35,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(account::configure)
         .configure(compat::configure)
         .configure(provider_keys::configure)
+        .configure(hooks::configure)
         .configure(admin::configure)
         .configure(operations::configure)
         .configure(site::configure);

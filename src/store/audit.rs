@@ -1,7 +1,7 @@
 //! The audit trail: who changed what. Entries are only appended.
 
 use pixgate_entities::audit_entries::{Column, Entity, Model};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Db, StoreError, sql};
 use crate::domain::Timestamp;
@@ -21,14 +21,16 @@ pub struct AuditEntry {
 }
 
 pub async fn append(db: &Db, entry: AuditEntry) -> Result<(), StoreError> {
+    db.within(put(db.write(), entry)).await
+}
+
+/// Writes an entry as part of the caller's transaction.
+pub(super) async fn put(connection: &impl ConnectionTrait, entry: AuditEntry) -> Result<(), StoreError> {
     let details = sql::to_json(&entry.details)?;
     let AuditEntry { id, actor, action, subject, created_at, .. } = entry;
     let model = Model { id, actor, action, subject, details, created_at };
-    db.within(async {
-        model.into_active_model().insert(db.write()).await?;
-        Ok(())
-    })
-    .await
+    model.into_active_model().insert(connection).await?;
+    Ok(())
 }
 
 /// Entries, newest first, behind the one named `after`; with `subject` only those about it.

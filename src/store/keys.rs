@@ -1,10 +1,15 @@
-//! API keys. Their secrets are never here, only keyed digests.
+//! API keys. Their secrets are never here, only keyed digests; for the rows of an older schema that hold more see `legacy`.
 
 use pixgate_entities::api_keys::{Column, Entity, Model};
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Db, StoreError, sql};
+use super::{
+    Db, StoreError,
+    outbox::{self, NewMail},
+    seal::Sealer,
+    sql,
+};
 use crate::domain::{
     Timestamp,
     api_key::{ApiKey, Digest},
@@ -45,12 +50,6 @@ pub async fn list(db: &Db, after: Option<&str>, limit: u64) -> Result<Vec<ApiKey
     db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
 }
 
-/// The owner of a key of any shape, by its digest.
-pub async fn find_account_by_digest(db: &Db, digest: &Digest) -> Result<Option<String>, StoreError> {
-    let query = Entity::find().select_only().column(Column::AccountId).filter(Column::Digest.eq(digest.to_vec()));
-    db.within(async { Ok(query.into_tuple().one(db.read()).await?) }).await
-}
-
 /// Keys of this title, newest first: of one account, or of all.
 pub async fn find_by_title(db: &Db, account_id: Option<&str>, title: &str, limit: u64) -> Result<Vec<ApiKey>, StoreError> {
     let mut query = Entity::find().filter(Column::Title.eq(title)).order_by_desc(Column::Id).limit(limit);
@@ -60,17 +59,21 @@ pub async fn find_by_title(db: &Db, account_id: Option<&str>, title: &str, limit
     db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
 }
 
-/// A key of any shape, by its digest.
-pub async fn find_by_digest(db: &Db, digest: &Digest) -> Result<Option<ApiKey>, StoreError> {
-    let query = Entity::find().filter(Column::Digest.eq(digest.to_vec()));
+/// A key of any shape, by one of the digests that it may be kept under.
+pub async fn find_by_digest(db: &Db, digests: &[Digest]) -> Result<Option<ApiKey>, StoreError> {
+    let digests = digests.iter().map(|digest| digest.to_vec());
+    let query = Entity::find().filter(Column::Digest.is_in(digests)).filter(Column::LegacyKey.is_null());
     db.within(async { query.one(db.read()).await?.map(from_model).transpose() }).await
 }
 
-/// Writes the whole key but for its last use. [`StoreError::NotFound`] when its account has no such key, or it is revoked: what was
+/// Writes the whole key but for its last use and how it is recognised. [`StoreError::NotFound`] when its account has no such key, or it is revoked: what was
 /// read before a revocation must not undo it.
 pub async fn update(db: &Db, key: &ApiKey) -> Result<(), StoreError> {
     let mut change = to_model(key)?.into_active_model().reset_all();
     change.last_used_at = NotSet;
+    // How a key is recognised changes beside this, when it is hashed anew.
+    (change.digest, change.pepper_version, change.legacy_key) = (NotSet, NotSet, NotSet);
+    (change.prefix, change.last4, change.legacy_weak) = (NotSet, NotSet, NotSet);
     db.within(async {
         let query = Entity::update_many()
             .set(change)
@@ -81,6 +84,21 @@ pub async fn update(db: &Db, key: &ApiKey) -> Result<(), StoreError> {
             0 => Err(StoreError::NotFound(format!("key {}", key.id))),
             _ => Ok(()),
         }
+    })
+    .await
+}
+
+/// Revokes a key for a reason and puts the mail in that tells its owner. False when it was revoked already; then no mail is written.
+pub async fn revoke(db: &Db, sealer: &Sealer, id: &str, reason: &str, now: Timestamp, mail: &NewMail) -> Result<bool, StoreError> {
+    let text = "UPDATE api_keys SET revoked_at = $1, revoked_reason = $2 WHERE id = $3 AND revoked_at IS NULL";
+    db.within(async {
+        let transaction = db.begin().await?;
+        if sql::execute(&transaction, text, [now.into(), reason.into(), id.into()]).await? == 0 {
+            return Ok(false);
+        }
+        outbox::put(&transaction, sealer, mail).await?;
+        transaction.commit().await?;
+        Ok(true)
     })
     .await
 }
@@ -101,14 +119,38 @@ pub async fn touch_last_used(db: &Db, uses: &[(String, Timestamp)]) -> Result<()
     .await
 }
 
-fn to_model(key: &ApiKey) -> Result<Model, StoreError> {
+/// Keeps a key under another pepper. False when it is not kept under `from` any more.
+pub async fn rehash(db: &Db, id: &str, from: &Digest, to: &Digest, pepper_version: i32) -> Result<bool, StoreError> {
+    let text = "UPDATE api_keys SET digest = $1, pepper_version = $2 WHERE id = $3 AND digest = $4 AND legacy_key IS NULL";
+    let values = [to.to_vec().into(), pepper_version.into(), id.into(), from.to_vec().into()];
+    db.within(async { Ok(sql::execute(db.write(), text, values).await? > 0) }).await
+}
+
+/// How many hashed keys that were not revoked are kept under which pepper, newest version first.
+pub async fn count_by_pepper(db: &Db) -> Result<Vec<(i32, i64)>, StoreError> {
+    let text = "SELECT pepper_version, COUNT(*) AS keys FROM api_keys
+        WHERE digest IS NOT NULL AND legacy_key IS NULL AND revoked_at IS NULL GROUP BY pepper_version ORDER BY pepper_version DESC";
+    db.within(async {
+        let rows = sql::all(db.read(), text, []).await?;
+        rows.iter().map(|row| Ok((row.try_get("", "pepper_version")?, row.try_get("", "keys")?))).collect()
+    })
+    .await
+}
+
+/// Whether any key is kept as a digest.
+pub async fn any_hashed(db: &Db) -> Result<bool, StoreError> {
+    let query = Entity::find().select_only().column(Column::Id).filter(Column::Digest.is_not_null()).filter(Column::LegacyKey.is_null());
+    db.within(async { Ok(query.limit(1).into_tuple::<String>().one(db.read()).await?.is_some()) }).await
+}
+
+pub(super) fn to_model(key: &ApiKey) -> Result<Model, StoreError> {
     Ok(Model {
         id: key.id.clone(),
         account_id: key.account_id.clone(),
         title: key.title.clone(),
         prefix: key.prefix.clone(),
         last4: key.last4.clone(),
-        digest: key.digest.to_vec(),
+        digest: key.digest.map(|digest| digest.to_vec()),
         pepper_version: key.pepper_version,
         scopes: sql::to_json(&key.scopes)?,
         models: optional_json(&key.models)?,
@@ -121,12 +163,17 @@ fn to_model(key: &ApiKey) -> Result<Model, StoreError> {
         rotated_from: key.rotated_from.clone(),
         last_used_at: key.last_used_at,
         created_at: key.created_at,
+        legacy_key: None,
+        legacy_weak: key.legacy_weak,
+        revoked_reason: key.revoked_reason.clone(),
     })
 }
 
 fn from_model(model: Model) -> Result<ApiKey, StoreError> {
+    // While the text stands there, nothing else says how the key is recognised.
+    let hashed = model.digest.filter(|_| model.legacy_key.is_none());
     Ok(ApiKey {
-        digest: digest(model.digest, "api_keys.digest")?,
+        digest: hashed.map(|bytes| digest(bytes, "api_keys.digest")).transpose()?,
         scopes: sql::from_json(&model.scopes, "api_keys.scopes")?,
         models: optional_value(model.models, "api_keys.models")?,
         limits: sql::from_json(&model.limits, "api_keys.limits")?,
@@ -144,6 +191,8 @@ fn from_model(model: Model) -> Result<ApiKey, StoreError> {
         rotated_from: model.rotated_from,
         last_used_at: model.last_used_at,
         created_at: model.created_at,
+        legacy_weak: model.legacy_weak,
+        revoked_reason: model.revoked_reason,
     })
 }
 

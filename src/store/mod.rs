@@ -19,6 +19,7 @@ pub mod foreign_one_api;
 pub mod idempotency;
 pub mod keys;
 pub mod ledger;
+pub mod legacy;
 pub mod mail_tokens;
 pub mod members;
 pub mod nodes;

@@ -2,9 +2,10 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, ready};
 
-use super::{Answer, Call, Echo, Failure, HttpClient, HttpProvider, Provider, Target};
+use super::{Answer, Call, Echo, Failure, HttpClient, HttpProvider, Provider, Target, document};
 use crate::{clock::Clock, domain::catalog::ProviderKind};
 
 /// Makes and keeps the providers of one thread. Clones share them.
@@ -34,6 +35,11 @@ impl Connector {
         let provider = self.make(target);
         providers.insert(target.name.clone(), (target.clone(), provider.clone()));
         provider
+    }
+
+    /// Fetches a small JSON document from an address that the operator has set.
+    pub async fn document(&self, url: &str, bytes_max: usize) -> Result<Bytes, Failure> {
+        document::fetch(&self.client, url, bytes_max).await
     }
 
     fn make(&self, target: &Arc<Target>) -> Rc<dyn Provider> {

@@ -7,6 +7,7 @@ mod address;
 mod auth;
 mod body;
 mod connector;
+mod document;
 pub mod echo;
 mod event_stream;
 pub mod http;

@@ -283,7 +283,7 @@ impl Account {
         let now = self.parts.clock.now();
         self.uncheck(&message, now);
         self.end_claim(&message);
-        self.refuse(refusal, reply, &message.credentials.digest);
+        self.refuse(refusal, reply, &message.credentials);
     }
 
     fn end_claim(&mut self, message: &Admit) {

@@ -56,13 +56,13 @@ impl Account {
         let Some(claim) = &message.idempotency else { return Some((message, reply)) };
         self.in_flight.forget_before(now - micros(memory(self)));
         // Only a valid key may learn anything about other calls of the account.
-        let authentic = self.loaded.as_mut().is_some_and(|loaded| super::find_key(&mut loaded.keys, &message.credentials.digest).is_ok());
+        let authentic = self.loaded.as_mut().is_some_and(|loaded| super::find_key(&mut loaded.keys, &message.credentials).is_ok());
         let known = if authentic { self.in_flight.0.get_mut(&claim.key) } else { None };
         let Some(state) = known else { return Some((message, reply)) };
         let (State::Running { request_hash, .. } | State::Ended { request_hash, .. }) = &*state;
-        let digest = message.credentials.digest;
+        let who = message.credentials;
         if *request_hash != claim.request_hash {
-            self.refuse(Refusal::IdempotencyConflict(OTHER_REQUEST), reply, &digest);
+            self.refuse(Refusal::IdempotencyConflict(OTHER_REQUEST), reply, &who);
             return None;
         }
         match state {
@@ -72,7 +72,7 @@ impl Account {
             State::Running { waiting, .. } if waiting.len() < WAITING_MAX => waiting.push(reply),
             State::Running { .. } => {
                 let refusal = Refusal::Overloaded { what: "too many duplicates of this call wait for it", retry_after_ms: 1_000 };
-                self.refuse(refusal, reply, &digest);
+                self.refuse(refusal, reply, &who);
             }
         }
         None

@@ -24,6 +24,8 @@ pub(super) struct Key {
     budget_since: Timestamp,
     /// When the use of this key was last noted in the store.
     pub noted_at: Timestamp,
+    /// Its digest under the current pepper is being written.
+    pub rehashing: bool,
 }
 
 /// What a restart or activation has to know about a key's past.
@@ -46,6 +48,7 @@ impl Key {
             budget_held: 0,
             budget_since,
             noted_at: record.last_used_at.unwrap_or(0),
+            rehashing: false,
             record,
         }
     }

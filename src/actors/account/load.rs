@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    Account, Loaded, Reload,
+    Account, Credentials, Loaded, Reload, find_key,
     key::{History, Key},
     limits::Limiters,
     micros,
@@ -11,12 +11,7 @@ use super::{
 };
 use crate::{
     actors::supervision::{Ctx, Fault, Receive, Reply, ServiceContext},
-    domain::{
-        Timestamp,
-        account::Account as Record,
-        api_key::{ApiKey, Digest},
-        refusal::LimitScope,
-    },
+    domain::{Timestamp, account::Account as Record, api_key::ApiKey, refusal::LimitScope},
     store::{self, StoreError},
 };
 
@@ -116,7 +111,9 @@ impl Account {
                 limiters
             }
         };
-        let keys = keys.into_iter().map(|(record, history)| {
+        // Nobody can present a key that is not hashed yet: it is hashed before it is looked for here.
+        let keys = keys.into_iter().filter_map(|(record, history)| {
+            let digest = record.digest?;
             let key = match former.remove(&record.id) {
                 Some(mut key) => {
                     key.adopt(record, &history, clock);
@@ -124,7 +121,7 @@ impl Account {
                 }
                 None => Key::new(record, &history, clock),
             };
-            (key.record.digest, key)
+            Some((digest, key))
         });
         self.loaded = Some(Loaded { record, limiters, keys: keys.collect(), own_keys: Arc::new(own_keys) });
         self.credits.forget_exhaustion();
@@ -132,8 +129,8 @@ impl Account {
     }
 
     /// Remembers, at most once a minute, that a key was used.
-    pub(super) fn note_use(&mut self, digest: &Digest, now: Timestamp) {
-        let Some(key) = self.loaded.as_mut().and_then(|loaded| loaded.keys.get_mut(digest)) else { return };
+    pub(super) fn note_use(&mut self, who: &Credentials, now: Timestamp) {
+        let Some(key) = self.loaded.as_mut().and_then(|loaded| find_key(&mut loaded.keys, who).ok()) else { return };
         if now - key.noted_at >= micros(NOTE_USE_EVERY) {
             key.noted_at = now;
             self.parts.journal.key_used(&key.record.id, now);

@@ -10,7 +10,8 @@ use crate::{
     },
     domain::{
         Micros, Timestamp,
-        api_key::{ApiKey, Digest, KeyOptions, Scope},
+        api_key::{ApiKey, KeyOptions, Scope},
+        key_hash::Digests,
         purse::Allocation,
         quota::Limits,
         refusal::Refusal,
@@ -18,10 +19,10 @@ use crate::{
     store::ledger::Capture,
 };
 
-/// Who asks, proven by the keyed hash of the key.
+/// Who asks, proven by the keyed hashes of the key.
 #[derive(Debug, Clone, Copy)]
 pub struct Credentials {
-    pub digest: Digest,
+    pub digests: Digests,
     pub scope: Scope,
     /// The caller's address, when it is known.
     pub ip: Option<IpAddr>,

@@ -12,6 +12,7 @@ mod limits;
 mod load;
 mod messages;
 mod own_keys;
+mod recognise;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -94,7 +95,8 @@ struct Loaded {
 
 /// A call that holds credits now.
 struct OpenCall {
-    digest: Digest,
+    /// Under which its key was kept then.
+    digest: Option<Digest>,
     key_id: Arc<str>,
     amount: Micros,
     tokens: u64,
@@ -128,7 +130,7 @@ impl Account {
     fn check(&mut self, message: &Admit, now: Timestamp) -> Result<(), Refusal> {
         let verified_required = self.parts.policy.require_verified_email;
         let Some(loaded) = &mut self.loaded else { return Err(STORE_AWAY) };
-        let key = find_key(&mut loaded.keys, &message.credentials.digest)?;
+        let key = find_key(&mut loaded.keys, &message.credentials)?;
         key.check(message.credentials.scope, message.credentials.ip, now)?;
         check_account(&loaded.record, verified_required)?;
         if !key.record.allows_model(&message.call.model) {
@@ -164,7 +166,7 @@ impl Account {
         let Some(loaded) = &mut self.loaded else { return };
         loaded.limiters.give_back_tokens(message.tokens);
         loaded.limiters.leave();
-        if let Ok(key) = find_key(&mut loaded.keys, &message.credentials.digest) {
+        if let Ok(key) = find_key(&mut loaded.keys, &message.credentials) {
             key.limiters.give_back_tokens(message.tokens);
             key.limiters.leave();
             key.settle_budget(message.hold, 0, now);
@@ -180,11 +182,9 @@ impl Account {
         ctx: &mut Ctx<Self>,
     ) {
         let now = self.parts.clock.now();
-        let digest = message.credentials.digest;
-        let known = self
-            .loaded
-            .as_mut()
-            .and_then(|loaded| find_key(&mut loaded.keys, &digest).ok().map(|key| (&mut loaded.limiters, key, loaded.own_keys.clone())));
+        let known = self.loaded.as_mut().and_then(|loaded| {
+            find_key(&mut loaded.keys, &message.credentials).ok().map(|key| (&mut loaded.limiters, key, loaded.own_keys.clone()))
+        });
         let Some((limiters, key, own_keys)) = known else {
             // The key or the account went away while the call waited for its lease.
             self.credits.returned(allocations, 0);
@@ -193,7 +193,7 @@ impl Account {
         };
         let account_rate = limiters.rate_state(RateState::default(), now);
         let rate = key.limiters.rate_state(account_rate, now);
-        let (key_id, options): (Arc<str>, _) = (key.id.clone(), key.record.options);
+        let (key_id, options, digest): (Arc<str>, _, _) = (key.id.clone(), key.record.options, key.record.digest);
         let number = self.next_number;
         self.next_number += 1;
         let lease = self.credits.lease_of(&allocations);
@@ -212,7 +212,7 @@ impl Account {
         self.open.insert(
             number,
             OpenCall {
-                digest: message.credentials.digest,
+                digest,
                 key_id: key_id.clone(),
                 amount: message.hold,
                 tokens: message.tokens,
@@ -229,11 +229,11 @@ impl Account {
         drop(reply.send(Ok(admission)));
     }
 
-    fn refuse(&mut self, refusal: Refusal, reply: Reply<Result<Admission, NotAdmitted>>, digest: &Digest) {
+    fn refuse(&mut self, refusal: Refusal, reply: Reply<Result<Admission, NotAdmitted>>, who: &Credentials) {
         let now = self.parts.clock.now();
         let rate = self.loaded.as_mut().map_or_else(RateState::default, |loaded| {
             let account = loaded.limiters.rate_state(RateState::default(), now);
-            find_key(&mut loaded.keys, digest).map_or(account, |key| key.limiters.rate_state(account, now))
+            find_key(&mut loaded.keys, who).map_or(account, |key| key.limiters.rate_state(account, now))
         });
         let _ = reply.send(Err(NotAdmitted::Refused(refusal, Box::new(rate))));
     }
@@ -308,9 +308,21 @@ const STORE_AWAY: Refusal =
 
 const UNKNOWN_KEY: Refusal = Refusal::InvalidKey("this API key is not known; check it for typos or create a new one");
 
-fn find_key<'a>(keys: &'a mut HashMap<Digest, Key>, digest: &Digest) -> Result<&'a mut Key, Refusal> {
+/// The key that was presented, whichever pepper it is kept under.
+fn find_key<'a>(keys: &'a mut HashMap<Digest, Key>, who: &Credentials) -> Result<&'a mut Key, Refusal> {
+    let digest = who.digests.all().iter().find(|digest| keys.contains_key(*digest)).ok_or(UNKNOWN_KEY)?;
     let key = keys.get_mut(digest).ok_or(UNKNOWN_KEY)?;
-    if bool::from(key.record.digest.ct_eq(digest)) { Ok(key) } else { Err(UNKNOWN_KEY) }
+    if key.record.digest.is_some_and(|own| bool::from(own.ct_eq(digest))) { Ok(key) } else { Err(UNKNOWN_KEY) }
+}
+
+/// The key of a call that began when it was kept under `digest`; it may have been hashed anew since.
+fn key_of_call<'a>(keys: &'a mut HashMap<Digest, Key>, digest: Option<&Digest>, id: &str) -> Option<&'a mut Key> {
+    if let Some(digest) = digest
+        && keys.get(digest).is_some_and(|key| *key.id == *id)
+    {
+        return keys.get_mut(digest);
+    }
+    keys.values_mut().find(|key| *key.id == *id)
 }
 
 fn check_account(account: &Record, verified_required: bool) -> Result<(), Refusal> {
@@ -353,6 +365,7 @@ impl Receive<Admit> for Account {
         if reply.is_abandoned() {
             return Ok(());
         }
+        self.recognise(&message.credentials, ctx);
         let now = self.parts.clock.now();
         self.last_active = now;
         let (message, reply) = match self.join_in_flight(message, reply, now) {
@@ -360,13 +373,13 @@ impl Receive<Admit> for Account {
             None => return Ok(()),
         };
         if let Err(refusal) = self.check(&message, now) {
-            self.refuse(refusal, reply, &message.credentials.digest);
+            self.refuse(refusal, reply, &message.credentials);
             return Ok(());
         }
         if let Some(claim) = &message.idempotency {
             self.in_flight.begin(claim);
         }
-        self.note_use(&message.credentials.digest, now);
+        self.note_use(&message.credentials, now);
         self.hold_or_wait(message, reply, ctx);
         Ok(())
     }
@@ -382,7 +395,7 @@ impl Receive<Settled> for Account {
         if let Some(loaded) = &mut self.loaded {
             loaded.limiters.leave();
             loaded.limiters.settle_tokens(call.tokens, settled.tokens, now);
-            if let Some(key) = loaded.keys.get_mut(&call.digest) {
+            if let Some(key) = key_of_call(&mut loaded.keys, call.digest.as_ref(), &call.key_id) {
                 key.limiters.leave();
                 key.limiters.settle_tokens(call.tokens, settled.tokens, now);
                 key.settle_budget(call.amount, settled.cost, now);
@@ -442,21 +455,22 @@ impl Receive<Authenticate> for Account {
         &mut self,
         Authenticate(who): Authenticate,
         reply: Reply<Result<Identity, Refusal>>,
-        _: &mut Ctx<Self>,
+        ctx: &mut Ctx<Self>,
     ) -> Result<(), Fault> {
+        self.recognise(&who, ctx);
         let now = self.parts.clock.now();
         self.last_active = now;
         let verified_required = self.parts.policy.require_verified_email;
         let account_id = self.account_id.to_string();
         let identity = self.loaded.as_mut().ok_or(STORE_AWAY).and_then(|loaded| {
-            let key = find_key(&mut loaded.keys, &who.digest)?;
+            let key = find_key(&mut loaded.keys, &who)?;
             key.check(who.scope, who.ip, now)?;
             check_account(&loaded.record, verified_required)?;
             let (budget_spent, budget_left) = key.budget_state(now);
             Ok(Identity { account_id, key: key.record.clone(), account_limits: loaded.limiters.limits(), budget_spent, budget_left })
         });
         if identity.is_ok() {
-            self.note_use(&who.digest, now);
+            self.note_use(&who, now);
         }
         let _ = reply.send(identity);
         Ok(())

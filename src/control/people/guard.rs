@@ -79,7 +79,12 @@ impl Guard {
 }
 
 fn ip(visitor: &Visitor) -> String {
-    match visitor.ip {
+    network(visitor.ip)
+}
+
+/// What requests from an address are counted under.
+pub(in crate::control) fn network(ip: Option<std::net::IpAddr>) -> String {
+    match ip {
         // One customer of a provider has a whole network of these.
         Some(std::net::IpAddr::V6(ip)) => ip.segments()[..4].iter().map(|part| format!("{part:x}:")).collect(),
         Some(ip) => ip.to_string(),

@@ -4,7 +4,7 @@
 //! purpose: keys (see `control::keys`), who may act for a team (see `control::owner`), how mails read (see `mail`).
 
 mod domains;
-mod guard;
+pub(super) mod guard;
 mod profile;
 mod register;
 mod reset;

@@ -82,6 +82,7 @@ pub async fn patch_profile(control: &Control, visitor: &Visitor, owner: &Owner, 
         let mail = mail::to_account(control, account, Message::PasswordChanged { at: event.created_at, ip: event.ip.clone() });
         let keep = owner.session_id.as_deref();
         store::people::change_password(&control.db, &control.sealer, &account.id, &hash, keep, &mail, &event).await?;
+        control.mailer.nudge();
     }
     if let Some(email) = &new_email {
         ask_new_address(control, account, email).await?;
@@ -119,7 +120,9 @@ async fn ask_new_address(control: &Control, account: &Account, email: &str) -> R
     let link = control.site.link(&format!("/auth/email?token={token}"));
     let message = Message::ConfirmNewEmail { link };
     let mail = mail::to_address(control, Some(&account.id), email, Locale::of(&account.locale), message);
-    Ok(store::people::send_token(&control.db, &control.sealer, &row, &mail).await?)
+    store::people::send_token(&control.db, &control.sealer, &row, &mail).await?;
+    control.mailer.nudge();
+    Ok(())
 }
 
 /// Uses the link to a new address up; the old address is told.
@@ -129,6 +132,7 @@ pub async fn confirm_email(control: &Control, visitor: &Visitor, token: &str) ->
         |before: &Account, new_email: &str| mail::to_account(control, before, Message::EmailChanged { new_email: masked(new_email) });
     let account = store::people::confirm_email(&control.db, &control.sealer, &digest(control, token), tell, event).await?;
     let account = account.ok_or(Refusal::LinkSpent("ask for the change once more"))?;
+    control.mailer.nudge();
     control.accounts.changed(&account.locator).await;
     Ok(account)
 }

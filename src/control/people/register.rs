@@ -109,7 +109,9 @@ pub async fn register(control: &Control, visitor: &Visitor, new: Registration) -
             // Somebody else was faster with the address, or the locator is taken: look again.
             Err(StoreError::Conflict(_)) => {}
             outcome => {
-                control.accounts.changed(&outcome?.locator).await;
+                let account = outcome?;
+                control.mailer.nudge();
+                control.accounts.changed(&account.locator).await;
                 return Ok(email);
             }
         }
@@ -168,10 +170,14 @@ async fn registered_before(control: &Control, known: &Account, hash: &str) -> Re
     if known.verified_at.is_some() {
         let message = Message::AlreadyRegistered { link: control.site.link("/auth/forgot") };
         let mail = mail::to_account(control, known, message);
-        return Ok(store::outbox::enqueue(&control.db, &control.sealer, &mail).await?);
+        store::outbox::enqueue(&control.db, &control.sealer, &mail).await?;
+        control.mailer.nudge();
+        return Ok(());
     }
     let (token, mail) = verification(control, &known.id, &known.email, Locale::of(&known.locale), json!({ "password_hash": hash }));
-    Ok(store::people::send_token(&control.db, &control.sealer, &token, &mail).await?)
+    store::people::send_token(&control.db, &control.sealer, &token, &mail).await?;
+    control.mailer.nudge();
+    Ok(())
 }
 
 /// Mails a new verification link, if there is an account that waits for one.
@@ -181,6 +187,7 @@ pub async fn resend_verification(control: &Control, email: &str) -> Result<(), C
     if let Some(account) = store::accounts::by_email(&control.db, &email).await?.filter(|account| account.verified_at.is_none()) {
         let (token, mail) = verification(control, &account.id, &email, Locale::of(&account.locale), json!({}));
         store::people::send_token(&control.db, &control.sealer, &token, &mail).await?;
+        control.mailer.nudge();
     }
     Ok(())
 }

@@ -40,7 +40,9 @@ pub async fn forgot(control: &Control, email: &str) -> Result<(), ControlError> 
     };
     let link = control.site.link(&format!("/auth/reset?token={token}"));
     let mail = mail::to_account(control, &account, Message::ResetPassword { link });
-    Ok(store::people::send_token(&control.db, &control.sealer, &row, &mail).await?)
+    store::people::send_token(&control.db, &control.sealer, &row, &mail).await?;
+    control.mailer.nudge();
+    Ok(())
 }
 
 /// Sets a new password by a mailed link. Every session of the account ends; whoever got the mail has proven the address, too.
@@ -54,6 +56,7 @@ pub async fn reset(control: &Control, visitor: &Visitor, token: &str, new_passwo
     };
     let account = store::people::reset_password(&control.db, &control.sealer, &digest(control, token), &hash, tell, event.clone()).await?;
     let account = account.ok_or(Refusal::LinkSpent("ask for a new link to reset the password"))?;
+    control.mailer.nudge();
     control.accounts.changed(&account.locator).await;
     Ok(account)
 }

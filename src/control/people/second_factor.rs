@@ -64,12 +64,15 @@ pub async fn confirm_totp(control: &Control, account: &Account, code: &str) -> R
     let (codes, rows) = draw_codes(control);
     let mail = mail::to_account(control, account, Message::SecondFactorChanged { enabled: true });
     store::credentials::confirm_totp(&control.db, &control.sealer, &account.id, &rows, &mail, control.clock.now()).await?;
+    control.mailer.nudge();
     Ok(codes)
 }
 
 pub async fn remove_totp(control: &Control, account: &Account) -> Result<(), ControlError> {
     let mail = mail::to_account(control, account, Message::SecondFactorChanged { enabled: false });
-    Ok(store::credentials::remove_totp(&control.db, &control.sealer, &account.id, &mail, control.clock.now()).await?)
+    store::credentials::remove_totp(&control.db, &control.sealer, &account.id, &mail, control.clock.now()).await?;
+    control.mailer.nudge();
+    Ok(())
 }
 
 /// New recovery codes; older ones stop working.

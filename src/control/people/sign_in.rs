@@ -82,6 +82,7 @@ pub(in crate::control) async fn admit(control: &Control, visitor: &Visitor, acco
     if any && !same {
         let message = Message::NewSignIn { at: control.clock.now(), ip, user_agent };
         store::outbox::enqueue(&control.db, &control.sealer, &mail::to_account(control, account, message)).await?;
+        control.mailer.nudge();
     }
     Ok(token)
 }

@@ -4,6 +4,7 @@
 //! session cookie came from a page of ours. Absent on purpose: rules and writes (see `control`), pages (see `site`).
 
 pub mod auth;
+pub mod keys;
 pub mod me;
 pub mod owner;
 pub mod pages;
@@ -16,6 +17,7 @@ use actix_web::web;
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .configure(session::configure)
+        .configure(keys::configure)
         .configure(auth::configure)
         .configure(me::configure)
         .configure(pages::configure)

@@ -11,10 +11,13 @@ use utoipa::IntoParams;
 use super::{
     extract::{Admin, Json, Query},
     list, only,
-    views::{ApiKeyView, CreatedKeyView},
+    views::{ApiKeyView, AuditView, CreatedKeyView},
 };
 use crate::{
-    control::keys::{self, CreatedKey, KeyPatch, NewKey, Rotation},
+    control::{
+        audit,
+        keys::{self, CreatedKey, KeyPatch, KeyStorage, NewKey, Rotation},
+    },
     http::{
         error::ApiError,
         page::{Page, PageQuery},
@@ -29,7 +32,11 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .route(web::patch().to(patch_key))
         .route(web::delete().to(revoke_key));
     let rotate = web::resource("/admin/v1/keys/{id}/rotate").route(web::post().to(rotate_key));
+    let trail = web::resource("/admin/v1/keys/{id}/audit").route(web::get().to(list_audit_of_key));
+    let storage = web::resource("/admin/v1/key-storage").route(web::get().to(key_storage));
     routes
+        .service(trail.default_service(only("GET")))
+        .service(storage.default_service(only("GET")))
         .service(of_account.default_service(only("GET, POST")))
         .service(all.default_service(only("GET")))
         .service(one.default_service(only("GET, PATCH, DELETE")))
@@ -116,6 +123,25 @@ pub async fn revoke_key(admin: Admin, id: web::Path<String>) -> Result<HttpRespo
         (status = 409, description = "The key is revoked or expired")))]
 pub async fn rotate_key(admin: Admin, id: web::Path<String>, Json(rotation): Json<Rotation>) -> Result<HttpResponse, ApiError> {
     admin.change(|control, actor| async move { keys::rotate(&control, &actor, &id, &rotation).await }).await.map(show_once)
+}
+
+/// What became of a key
+///
+/// Who created, changed, rotated or revoked it, newest first.
+#[utoipa::path(get, path = "/admin/v1/keys/{id}/audit", tag = "Admin: keys", security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "`key_…`"), PageQuery),
+    responses((status = 200, body = Page<AuditView>), (status = 404, description = "`not_found`")))]
+pub async fn list_audit_of_key(admin: Admin, id: web::Path<String>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+    let key = keys::get(&admin.control, &id).await?;
+    Ok(list::<_, AuditView>(audit::list(&admin.control, Some(&key.id), &query.request()?).await?))
+}
+
+/// How keys are kept
+///
+/// How many are hashed under which pepper, and how many an older schema left as their text.
+#[utoipa::path(get, path = "/admin/v1/key-storage", tag = "Admin: keys", security(("key" = ["admin"])), responses((status = 200, body = KeyStorage)))]
+pub async fn key_storage(admin: Admin) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(keys::storage(&admin.control).await?))
 }
 
 fn show_once(created: CreatedKey) -> HttpResponse {

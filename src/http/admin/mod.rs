@@ -33,7 +33,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 /// The answer to methods that a path does not have.
-pub(super) fn only(methods: &'static str) -> Route {
+pub(in crate::http) fn only(methods: &'static str) -> Route {
     web::to(move |request: HttpRequest| async move { Err::<&str, _>(ApiError::method_not_allowed(&request, methods)) })
 }
 

@@ -85,6 +85,10 @@ pub struct ApiKeyView {
     /// Exact to about a minute.
     pub last_used_at: Option<Moment>,
     pub created_at: Moment,
+    /// It came from another program and is so short that it can be guessed: rotate it before it expires.
+    pub legacy_weak: bool,
+    /// Why it was revoked, when that was not simply wished: `leaked`, `legacy_unusable`.
+    pub revoked_reason: Option<String>,
 }
 
 impl From<ApiKey> for ApiKeyView {
@@ -106,6 +110,8 @@ impl From<ApiKey> for ApiKeyView {
             rotated_from: key.rotated_from,
             last_used_at: key.last_used_at.map(Moment),
             created_at: Moment(key.created_at),
+            legacy_weak: key.legacy_weak,
+            revoked_reason: key.revoked_reason,
         }
     }
 }

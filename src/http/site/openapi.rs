@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::http::{account, admin, api, compat, operations, provider_keys};
+use crate::http::{account, admin, api, compat, hooks, operations, provider_keys};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -87,6 +87,15 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         compat::one_api::token_usage,
         compat::one_api::one_api_status,
         compat::openrouter::openrouter_models,
+        account::keys::list_own_keys,
+        account::keys::create_own_key,
+        account::keys::get_own_key,
+        account::keys::patch_own_key,
+        account::keys::revoke_own_key,
+        account::keys::rotate_own_key,
+        account::keys::list_audit_of_own_key,
+        account::keys::report_leak,
+        hooks::secret_scanning::report_found_keys,
         account::session::link,
         account::session::me,
         account::tickets::list_tickets,
@@ -139,6 +148,8 @@ use crate::http::{account, admin, api, compat, operations, provider_keys};
         admin::keys::patch_key,
         admin::keys::revoke_key,
         admin::keys::rotate_key,
+        admin::keys::list_audit_of_key,
+        admin::keys::key_storage,
         admin::catalog::create_upstream,
         admin::catalog::list_upstreams,
         admin::catalog::get_upstream,

@@ -78,7 +78,7 @@ async fn keys_are_kept_whole_and_belong_to_one_account() {
             title: "laptop".to_owned(),
             prefix: "px_live_ab".to_owned(),
             last4: "wxyz".to_owned(),
-            digest: [7; 32],
+            digest: Some([7; 32]),
             pepper_version: 1,
             scopes: vec![Scope::Inference, Scope::Account],
             models: Some(vec!["openai/*".to_owned()]),
@@ -91,14 +91,20 @@ async fn keys_are_kept_whole_and_belong_to_one_account() {
             rotated_from: None,
             last_used_at: None,
             created_at: NOW,
+            legacy_weak: false,
+            revoked_reason: None,
         };
         keys::insert(db, &key).await.unwrap();
         assert!(matches!(keys::insert(db, &ApiKey { id: "key_2".to_owned(), ..key.clone() }).await, Err(StoreError::Conflict(_))));
         assert_eq!(keys::get(db, ACCOUNT, "key_1").await.unwrap().as_ref(), Some(&key));
         assert_eq!(keys::get(db, "acct_2", "key_1").await.unwrap(), None);
         assert_eq!(keys::find_by_id(db, "key_1").await.unwrap().as_ref(), Some(&key));
-        assert_eq!(keys::find_account_by_digest(db, &[7; 32]).await.unwrap().as_deref(), Some(ACCOUNT));
-        assert_eq!(keys::find_account_by_digest(db, &[8; 32]).await.unwrap(), None);
+        assert_eq!(keys::find_by_digest(db, &[[8; 32], [7; 32]]).await.unwrap().as_ref(), Some(&key));
+        assert_eq!(keys::find_by_digest(db, &[[8; 32]]).await.unwrap(), None);
+        assert_eq!(keys::count_by_pepper(db).await.unwrap(), [(1, 1)]);
+        assert!(!keys::rehash(db, "key_1", &[8; 32], &[9; 32], 2).await.unwrap(), "another digest than the one that was read");
+        assert!(keys::rehash(db, "key_1", &[7; 32], &[9; 32], 2).await.unwrap());
+        (key.digest, key.pepper_version) = (Some([9; 32]), 2);
         (key.models, key.budget, key.ip_allow, key.revoked_at) = (None, None, None, Some(NOW + 1));
         keys::update(db, &key).await.unwrap();
         assert_eq!(keys::list_by_account(db, ACCOUNT).await.unwrap(), [key.clone()]);

@@ -135,10 +135,14 @@ async fn entities_match_the_migration() {
                 revoked_at: 2,
                 rotated_from: "o".to_owned(),
                 last_used_at: 3,
-                created_at: 4
+                created_at: 4,
+                legacy_key: "l".to_owned(),
+                legacy_weak: true,
+                revoked_reason: "r".to_owned()
             }),
         )
         .await;
+        assert_matches(db, "chores", row!(chores { name: "c", created_at: 1 })).await;
         assert_matches(db, "key_notes", row!(key_notes { key_id: "k", metadata: json, blocked_at: 1, expires_before: 2 })).await;
         assert_matches(
             db,

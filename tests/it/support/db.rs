@@ -84,6 +84,22 @@ impl TestDatabase {
         on_server(&[&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")]).await;
     }
 
+    /// Writes past the gateway, as another program would.
+    pub async fn execute(&self, sql: &str) {
+        let connection = connect(&self.url).await;
+        connection.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.close().await.expect("closed");
+    }
+
+    /// Whether a file of a SQLite database holds these bytes: the database, its write-ahead log, or the index of that.
+    pub fn files_hold(&self, text: &str) -> bool {
+        let path = self.url.strip_prefix("sqlite://").expect("a SQLite database");
+        ["", "-wal", "-shm", "-journal"].iter().any(|suffix| {
+            let bytes = std::fs::read(format!("{path}{suffix}")).unwrap_or_default();
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    }
+
     /// Connections of our own, as the gateway makes them.
     pub async fn open(&self) -> Db {
         let options = Options {

@@ -29,7 +29,6 @@ pub enum Fault {
 /// A mail as its reader sees it.
 #[derive(Debug, Clone)]
 pub struct Mail {
-    pub to: String,
     pub subject: String,
     pub text: String,
     pub html: String,
@@ -67,7 +66,6 @@ struct Inbox {
     mails: Vec<(String, Option<Mail>)>,
     faults: HashMap<String, Fault>,
     /// RCPT commands by address, with those that were refused.
-    tries: HashMap<String, usize>,
 }
 
 pub struct Smtp {
@@ -112,12 +110,6 @@ impl Smtp {
         self.wait(&format!("a mail to {to}"), take).await
     }
 
-    /// Waits until this many mails to the address were tried, accepted or not.
-    pub async fn tried(&self, to: &str, times: usize) {
-        let enough = |inbox: &mut Inbox| (inbox.tries.get(to).copied().unwrap_or(0) >= times).then_some(());
-        self.wait(&format!("{times} tries to {to}"), enough).await;
-    }
-
     /// Mails that came for this address, taken or not.
     pub fn count_to(&self, to: &str) -> usize {
         self.lock().mails.iter().filter(|(other, _)| other == to).count()
@@ -160,8 +152,7 @@ async fn converse(stream: TcpStream, inbox: &Mutex<Inbox>, changed: &watch::Send
             "RCPT" => {
                 let to = line.split_once('<')?.1.split('>').next()?.to_owned();
                 let fault = {
-                    let mut inbox = inbox.lock().expect("no panic under the lock");
-                    *inbox.tries.entry(to.clone()).or_default() += 1;
+                    let inbox = inbox.lock().expect("no panic under the lock");
                     inbox.faults.get(&to).cloned()
                 };
                 changed.send_modify(|count| *count += 1);
@@ -188,7 +179,7 @@ async fn converse(stream: TcpStream, inbox: &Mutex<Inbox>, changed: &watch::Send
                 if recipients.iter().any(|to| matches!(inbox.faults.get(to), Some(Fault::Drop))) {
                     return None;
                 }
-                inbox.mails.extend(recipients.drain(..).map(|to| (to.clone(), Some(read_mail(to, &raw)))));
+                inbox.mails.extend(recipients.drain(..).map(|to| (to, Some(read_mail(&raw)))));
                 changed.send_modify(|count| *count += 1);
                 "250 2.0.0 kept".to_owned()
             }
@@ -201,10 +192,9 @@ async fn converse(stream: TcpStream, inbox: &Mutex<Inbox>, changed: &watch::Send
     Some(())
 }
 
-fn read_mail(to: String, raw: &[u8]) -> Mail {
+fn read_mail(raw: &[u8]) -> Mail {
     let parsed = MessageParser::default().parse(raw).expect("a mail");
     Mail {
-        to,
         subject: parsed.subject().unwrap_or_default().to_owned(),
         text: parsed.body_text(0).unwrap_or_default().into_owned(),
         html: parsed.body_html(0).unwrap_or_default().into_owned(),

@@ -215,7 +215,7 @@ impl Import<'_> {
 
     async fn key(&self, token: &Token, account_id: Option<&str>) -> Result<(Outcome, String), ControlError> {
         let text = text_of(token);
-        if store::keys::find_by_digest(&self.control.db, &self.control.hasher.digest(text.expose())).await?.is_some() {
+        if store::keys::find_by_digest(&self.control.db, self.control.hasher.digests(text.expose()).all()).await?.is_some() {
             return Ok((Outcome::Unchanged, String::new()));
         }
         let now = self.control.clock.now();
