@@ -3,6 +3,7 @@
 //! Absent on purpose: HTTP, SQL (see `store`), the order of a call's steps (see `pipeline`).
 
 pub mod account;
+pub mod announcements;
 pub mod blobs;
 pub mod catalog;
 pub mod detached;

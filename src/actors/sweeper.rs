@@ -1,5 +1,5 @@
 //! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old, mails that are old, files that expired, blobs that no row names, tickets that nobody goes on with.
+//! old, mails that are old, files that expired, blobs that no row names, tickets that nobody goes on with, news of policies.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::TryStreamExt;
 
 use super::{
+    announcements::Announcer,
     journal::NodeStanding,
     supervision::{ActorTree, Ctx, Handle, Service, ServiceContext, Spec, Vitals, spawn},
 };
@@ -44,6 +45,7 @@ pub struct Parts {
     pub security_log: Timestamp,
     /// For which mails are kept once nothing is to be done for them.
     pub mail_retention: Duration,
+    pub announcer: Announcer,
 }
 
 pub struct Sweeper {
@@ -52,11 +54,13 @@ pub struct Sweeper {
     swept: u64,
     /// When all blobs were looked through last.
     orphans_at: Timestamp,
+    /// The last account that was told of the policy that is being announced.
+    told: Option<String>,
 }
 
 /// Starts the sweeper on the current thread.
 pub fn start(tree: &ActorTree, parts: Parts, parent: &Arc<Vitals>) -> Handle<Sweeper> {
-    let factory = move || Sweeper { parts: parts.clone(), sweeping: false, swept: 0, orphans_at: parts.clock.now() };
+    let factory = move || Sweeper { parts: parts.clone(), sweeping: false, swept: 0, orphans_at: parts.clock.now(), told: None };
     spawn(tree, Spec::new("sweeper", MAILBOX, factory).under(parent))
 }
 
@@ -75,15 +79,21 @@ impl Service for Sweeper {
             if looks_for_orphans {
                 sweeper.orphans_at = now;
             }
+            let told = sweeper.told.take();
             let work = async move {
                 sweep(&parts).await?;
-                if looks_for_orphans { sweep_orphans(&parts, now).await } else { Ok(()) }
+                let told = parts.announcer.announce(&parts.db, &parts.clock, told).await?;
+                if looks_for_orphans {
+                    sweep_orphans(&parts, now).await?;
+                }
+                Ok::<_, SweepError>(told)
             };
             ctx.run(work, |sweeper, outcome, _| {
                 sweeper.sweeping = false;
                 sweeper.swept += 1;
-                if let Err(error) = outcome {
-                    tracing::warn!(error = %error, "sweep was cut short; the next one goes on");
+                match outcome {
+                    Ok(told) => sweeper.told = told,
+                    Err(error) => tracing::warn!(error = %error, "sweep was cut short; the next one goes on"),
                 }
             });
         });
@@ -165,6 +175,7 @@ async fn sweep_orphans(parts: &Parts, now: Timestamp) -> Result<(), SweepError> 
         let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let mut named = store::files::named_blobs(&parts.db, &names).await?;
         named.extend(store::tickets::attachments::named_blobs(&parts.db, &names).await?);
+        named.extend(store::accounts::named_blobs(&parts.db, &names).await?);
         for key in keys.iter().filter(|key| !named.contains(key.as_str())) {
             parts.blobs.delete(key).await?;
             deleted += 1;
@@ -177,7 +188,7 @@ async fn sweep_orphans(parts: &Parts, now: Timestamp) -> Result<(), SweepError> 
 }
 
 fn is_swept(area: Option<BlobArea>) -> bool {
-    matches!(area, Some(BlobArea::Files | BlobArea::Attachments))
+    matches!(area, Some(BlobArea::Files | BlobArea::Attachments | BlobArea::Images))
 }
 
 #[cfg(test)]
@@ -256,6 +267,7 @@ mod tests {
             close_tickets_after: None,
             security_log: Timestamp::MAX / 2,
             mail_retention: Duration::from_secs(86_400),
+            announcer: Announcer { sealer: store::seal::Sealer::new(&[7; 32]).unwrap(), public_url: "http://127.0.0.1".into() },
         };
         let kept = put(&parts, BlobArea::Files, Some(None)).await;
         let expired = put(&parts, BlobArea::Files, Some(Some(START + 60 * SECOND))).await;

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     actors::{
-        account, catalog,
+        account,
+        announcements::Announcer,
+        catalog,
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
@@ -160,6 +162,7 @@ impl Node {
                 close_tickets_after: settings.tickets.close_after(),
                 mail_retention: Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400)),
                 security_log: days(settings.privacy.security_log_days),
+                announcer: Announcer { sealer: sealer.clone(), public_url: settings.public_url().into() },
             };
             sweeper::start(&tree, parts, root.vitals());
         }
@@ -404,11 +407,13 @@ fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
         sign_ups_per_ip_day: settings.abuse.sign_ups_per_ip_day,
         failures_at_once: settings.abuse.password_tries,
         mails_per_address_hour: settings.abuse.mails_per_address_hour,
+        keys_per_account_hour: settings.abuse.keys_per_account_hour,
     };
     let seconds = |count: u64, unit: u64| Timestamp::try_from(count.saturating_mul(unit)).unwrap_or(Timestamp::MAX / SECOND) * SECOND;
     let policy = PeoplePolicy {
         sign_up_open: settings.accounts.sign_up == SignUp::Open,
         block_disposable: settings.abuse.block_disposable_email,
+        age_min_years: settings.security.min_age,
         session_life: seconds(settings.accounts.session_days, 86_400),
         session_idle: seconds(settings.accounts.session_idle_hours, 3_600),
     };

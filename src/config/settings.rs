@@ -244,9 +244,9 @@ section! {
         sign_ups_per_ip_day: u32 = 200, 0 to 1_000_000;
         /// Tries at a password from one network address at once; after them one every five seconds.
         password_tries: u32 = 10, 0 to 1_000_000;
-        /// Mails that one address is sent on request, per hour.
+        /// Mails that one address is sent per hour on request of one network address; of all together three times as many.
         mails_per_address_hour: u32 = 10, 0 to 1_000_000;
-        /// Keys an account may create, per hour.
+        /// Keys that owners may create or rotate in one account, per hour.
         keys_per_account_hour: u32 = 100, 0 to 1_000_000;
     }
 }
@@ -278,6 +278,8 @@ section! {
         previous_key_peppers: Vec<Secret> = Vec::new();
         /// Days for which a key of another program works that is shorter than 20 characters; 0 for ever.
         weak_key_days: u32 = 90, 0 to 3_650;
+        /// Years that people confirm to have when they register; 0 asks for no age.
+        min_age: u32 = 13, 0 to 150;
         /// Keys work only when the owner's e-mail address is verified.
         require_verified_email: bool = true;
         /// Secret that upstream keys are encrypted with; unset means one made on the first start, in `server.data_dir`.

@@ -27,6 +27,7 @@ pub mod owner_keys;
 pub mod page;
 pub mod passwords;
 pub mod people;
+pub mod policies;
 pub mod provider_keys;
 pub mod responses;
 pub mod sign_in;

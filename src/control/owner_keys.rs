@@ -23,6 +23,7 @@ pub async fn create(control: &Control, owner: &Owner, new: NewKey) -> Result<Cre
     check_active(owner)?;
     check_scopes(new.scopes.as_deref().unwrap_or_default())?;
     check_room(control, owner).await?;
+    control.people.guard.key(&owner.account.id)?;
     keys::create(control, &owner.actor, &owner.account.id, new).await
 }
 
@@ -54,6 +55,7 @@ pub async fn rotate(control: &Control, owner: &Owner, id: &str, rotation: &Rotat
     let key = get(control, owner, id).await?;
     check_scopes(&key.scopes)?;
     check_room(control, owner).await?;
+    control.people.guard.key(&owner.account.id)?;
     keys::rotate(control, &owner.actor, &key.id, rotation).await
 }
 

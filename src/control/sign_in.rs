@@ -3,12 +3,14 @@
 use super::{
     Actor, Control, ControlError,
     accounts::{self, Account, NewAccount},
+    audit,
     people::{self, Visitor},
 };
 use crate::{
     clock::fill_random,
     domain::{
         SECOND, Timestamp,
+        account::AccountStatus,
         api_key::{self, Digest},
     },
     store::{
@@ -30,6 +32,18 @@ pub async fn create_admin(control: &Control, email: &str) -> Result<Account, Con
 /// A token that signs the owner of `account_id` in, once, within a day.
 pub async fn create_link(control: &Control, account_id: &str) -> Result<String, ControlError> {
     issue(control, account_id, Purpose::SignInLink, LINK_LIFE, None, None).await
+}
+
+/// A link that an admin hands to an owner; answers with its URL and when it ends.
+pub async fn hand_out_link(control: &Control, actor: &Actor, account_id: &str) -> Result<(String, Timestamp), ControlError> {
+    let account = accounts::get(control, account_id).await?;
+    if account.status == AccountStatus::Closed {
+        return Err(ControlError::Conflict("this account is closed; nobody signs in to it".to_owned()));
+    }
+    let expires_at = control.clock.now() + LINK_LIFE;
+    let token = create_link(control, &account.id).await?;
+    audit::note(control, actor, "account.sign_in_link", &account.id, serde_json::json!({})).await;
+    Ok((control.site.link(&format!("/auth/link?token={token}")), expires_at))
 }
 
 /// Uses a link up; answers with the account and the token of its new session. `None` when the link is unknown, used or too old.

@@ -18,6 +18,7 @@ pub mod operations;
 pub mod page;
 pub mod provider_keys;
 pub mod request_id;
+pub mod safe_headers;
 pub mod site;
 pub mod views;
 

@@ -12,8 +12,9 @@ use actix_web::{
 use super::{
     error::ApiError,
     headers::{self, Audience},
+    safe_headers,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, control::Control};
 
 /// Ids of one request. `own` (`req_…`) is unique; `shown` is what the caller sees.
 #[derive(Debug, Clone)]
@@ -47,6 +48,9 @@ pub async fn stamp<B: MessageBody + 'static>(request: ServiceRequest, next: Next
             None => response.map_into_boxed_body(),
         }
     };
+    let is_https = response.request().app_data::<web::Data<Control>>().is_some_and(|control| control.site.is_https());
+    let request = response.request().clone();
+    safe_headers::insert(request.path(), is_https, response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&shown) {
         let headers = response.headers_mut();
         headers.insert(HeaderName::from_static("x-request-id"), value.clone());

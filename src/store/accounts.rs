@@ -129,6 +129,12 @@ pub async fn list(db: &Db, q: Option<&str>, after: Option<&str>, limit: u64) -> 
     db.within(async { query.all(db.read()).await?.into_iter().map(from_model).collect() }).await
 }
 
+/// Those of these blobs that an account names as its image.
+pub async fn named_blobs(db: &Db, blobs: &[String]) -> Result<Vec<String>, StoreError> {
+    let query = Entity::find().select_only().column(Column::ImageBlob).filter(Column::ImageBlob.is_in(blobs));
+    db.within(async { Ok(query.into_tuple::<String>().all(db.read()).await?) }).await
+}
+
 pub async fn count(db: &Db) -> Result<u64, StoreError> {
     db.within(async { Ok(Entity::find().count(db.read()).await?) }).await
 }

@@ -59,6 +59,24 @@ pub(super) async fn set_password(
     Ok(())
 }
 
+/// Whether a password was ever set.
+pub(super) async fn has_password(connection: &impl ConnectionTrait, account_id: &str) -> Result<bool, StoreError> {
+    Ok(Entity::find_by_id(account_id).one(connection).await?.is_some_and(|row| row.password_hash.is_some()))
+}
+
+/// Forgets the second factor and its recovery codes, as part of the caller's transaction.
+pub(super) async fn clear_second_factor(connection: &impl ConnectionTrait, account_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let change = ActiveModel {
+        totp_sealed: Set(None),
+        totp_confirmed_at: Set(None),
+        totp_step: Set(None),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    Entity::update_many().set(change).filter(Column::AccountId.eq(account_id)).exec(connection).await?;
+    put_codes(connection, account_id, &[], now).await
+}
+
 /// Keeps the same password under newer parameters.
 pub async fn rehash(db: &Db, account_id: &str, old: &str, new: &str) -> Result<(), StoreError> {
     let text = "UPDATE credentials SET password_hash = $1 WHERE account_id = $2 AND password_hash = $3";
@@ -120,15 +138,7 @@ pub async fn confirm_totp(
 pub async fn remove_totp(db: &Db, sealer: &Sealer, account_id: &str, mail: &outbox::NewMail, now: Timestamp) -> Result<(), StoreError> {
     db.within(async {
         let transaction = db.begin().await?;
-        let change = ActiveModel {
-            totp_sealed: Set(None),
-            totp_confirmed_at: Set(None),
-            totp_step: Set(None),
-            updated_at: Set(now),
-            ..Default::default()
-        };
-        Entity::update_many().set(change).filter(Column::AccountId.eq(account_id)).exec(&transaction).await?;
-        put_codes(&transaction, account_id, &[], now).await?;
+        clear_second_factor(&transaction, account_id, now).await?;
         outbox::put(&transaction, sealer, mail).await?;
         Ok(transaction.commit().await?)
     })

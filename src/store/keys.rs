@@ -1,7 +1,9 @@
 //! API keys. Their secrets are never here, only keyed digests; for the rows of an older schema that hold more see `legacy`.
 
 use pixgate_entities::api_keys::{Column, Entity, Model};
-use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -101,6 +103,17 @@ pub async fn revoke(db: &Db, sealer: &Sealer, id: &str, reason: &str, now: Times
         Ok(true)
     })
     .await
+}
+
+/// Revokes every key of an account, as part of the caller's transaction.
+pub(super) async fn revoke_all(
+    connection: &impl ConnectionTrait,
+    account_id: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let text = "UPDATE api_keys SET revoked_at = $1, revoked_reason = $2 WHERE account_id = $3 AND revoked_at IS NULL";
+    sql::execute(connection, text, [now.into(), reason.into(), account_id.into()]).await
 }
 
 /// Notes when keys were last used; earlier moments than known and unknown keys are passed over.

@@ -112,6 +112,22 @@ pub(super) async fn revoke(connection: &impl ConnectionTrait, account_id: &str, 
     Ok(())
 }
 
+/// Ends every token of an account.
+pub(super) async fn revoke_all(connection: &impl ConnectionTrait, account_id: &str) -> Result<(), StoreError> {
+    Entity::delete_many().filter(Column::AccountId.eq(account_id)).exec(connection).await?;
+    Ok(())
+}
+
+/// Whose token this is, without using it up; `None` when it is unknown, used or too old.
+pub async fn holder(db: &Db, purpose: Purpose, digest: &Digest, now: Timestamp) -> Result<Option<String>, StoreError> {
+    let query = Entity::find()
+        .filter(Column::Digest.eq(digest.to_vec()))
+        .filter(Column::Purpose.eq(purpose.as_str()))
+        .filter(Column::UsedAt.is_null())
+        .filter(Column::ExpiresAt.gt(now));
+    db.within(async { Ok(query.one(db.read()).await?.and_then(|row| row.account_id)) }).await
+}
+
 /// Answers with the number of tokens that were too old.
 pub async fn delete_expired(db: &Db, now: Timestamp) -> Result<u64, StoreError> {
     let query = Entity::delete_many().filter(Column::ExpiresAt.lte(now));

@@ -1,8 +1,9 @@
 //! Mails to be sent. A mail is written in the transaction of its cause, sealed, because links in it sign people in.
 
-use pixgate_entities::outbox::{Column, Entity, Model};
+use pixgate_entities::outbox::{ActiveModel, Column, Entity, Model};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QueryResult, QuerySelect, Value,
+    sea_query::OnConflict,
 };
 
 use super::{Db, StoreError, locking, seal::Sealer, sql};
@@ -30,14 +31,28 @@ fn owner(id: &str) -> String {
 
 /// Puts a mail in, as part of the caller's transaction.
 pub(super) async fn put(connection: &impl ConnectionTrait, sealer: &Sealer, mail: &NewMail) -> Result<(), StoreError> {
-    let text = sql::to_json(&mail.message)?;
+    row(sealer, mail)?.insert(connection).await?;
+    Ok(())
+}
+
+/// Puts mails in whose ids say what they are; those that are there already stay as they are.
+pub(super) async fn put_once(connection: &impl ConnectionTrait, sealer: &Sealer, mails: &[NewMail]) -> Result<u64, StoreError> {
+    if mails.is_empty() {
+        return Ok(0);
+    }
+    let rows: Vec<ActiveModel> = mails.iter().map(|mail| row(sealer, mail)).collect::<Result<_, _>>()?;
+    let skip = OnConflict::column(Column::Id).do_nothing().to_owned();
+    Ok(Entity::insert_many(rows).on_conflict(skip).exec_without_returning(connection).await?)
+}
+
+fn row(sealer: &Sealer, mail: &NewMail) -> Result<ActiveModel, StoreError> {
     let model = Model {
         id: mail.id.clone(),
         account_id: mail.account_id.clone(),
         recipient: mail.recipient.clone(),
         kind: mail.message.kind().to_owned(),
         locale: mail.locale.as_str().to_owned(),
-        sealed_message: Some(sealer.seal(&owner(&mail.id), &text)?),
+        sealed_message: Some(seal(sealer, mail)?),
         status: "pending".to_owned(),
         attempts: 0,
         next_at: mail.created_at,
@@ -45,8 +60,12 @@ pub(super) async fn put(connection: &impl ConnectionTrait, sealer: &Sealer, mail
         created_at: mail.created_at,
         sent_at: None,
     };
-    model.into_active_model().insert(connection).await?;
-    Ok(())
+    Ok(model.into_active_model())
+}
+
+/// What a mail says, as it is kept.
+pub(super) fn seal(sealer: &Sealer, mail: &NewMail) -> Result<Vec<u8>, StoreError> {
+    Ok(sealer.seal(&owner(&mail.id), &sql::to_json(&mail.message)?)?)
 }
 
 /// Puts a mail in that has no other cause to be written with.

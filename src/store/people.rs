@@ -1,19 +1,39 @@
 //! Joining and proving an address: each function is one transaction over the account, its credentials, tokens, sessions and mails.
 
-use pixgate_entities::{accounts as rows, policies, policy_acceptances, sign_ups};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use pixgate_entities::{accounts as rows, external_identities, sign_ups};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
 use super::{
     Db, StoreError,
     accounts::{self, NewAccount},
-    credentials, mail_tokens,
+    credentials, keys, mail_tokens,
     mail_tokens::{NewToken, Purpose},
     outbox::{self, NewMail},
+    policies::{self, Acceptance},
     seal::Sealer,
     security::{self, SecurityEvent},
     sessions, sql,
 };
 use crate::domain::{Timestamp, account::Account, api_key::Digest};
+
+/// Whose tokens those are that [`pretend_to_send`] writes.
+const NOBODY: &str = "nobody";
+/// Why keys were revoked that stood on an account before its address was proven.
+pub const REVOKED_UNPROVEN: &str = "address_proven_by_another";
+
+/// Where an account came from, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSignUp {
+    /// `password`, `google` or `github`.
+    pub method: String,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub referral_code: Option<String>,
+    /// The `utm_*` fields.
+    pub campaign: serde_json::Value,
+    pub age_confirmed_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
 
 /// Where an account came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,8 +79,8 @@ pub async fn join(db: &Db, sealer: &Sealer, joined: Joined<'_>) -> Result<Accoun
             created_at: now,
         };
         sign_up.into_active_model().insert(&transaction).await?;
-        for policy in current_policies(&transaction, now).await? {
-            let row = policy_acceptances::Model {
+        for policy in policies::in_force(&transaction, now).await? {
+            let acceptance = Acceptance {
                 id: (joined.new_id)(),
                 account_id: account.id.clone(),
                 document: policy.document,
@@ -68,7 +88,7 @@ pub async fn join(db: &Db, sealer: &Sealer, joined: Joined<'_>) -> Result<Accoun
                 ip: joined.sign_up.ip.clone(),
                 accepted_at: now,
             };
-            row.into_active_model().insert(&transaction).await?;
+            policies::accept(&transaction, &acceptance).await?;
         }
         if let Some(token) = joined.token {
             mail_tokens::put(&transaction, token).await?;
@@ -83,18 +103,6 @@ pub async fn join(db: &Db, sealer: &Sealer, joined: Joined<'_>) -> Result<Accoun
     .await
 }
 
-/// The newest version of each document that is in force.
-async fn current_policies(connection: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<policies::Model>, StoreError> {
-    let query = policies::Entity::find().filter(policies::Column::EffectiveAt.lte(now)).order_by_desc(policies::Column::EffectiveAt);
-    let mut current: Vec<policies::Model> = Vec::new();
-    for policy in query.all(connection).await? {
-        if current.iter().all(|known| known.document != policy.document) {
-            current.push(policy);
-        }
-    }
-    Ok(current)
-}
-
 /// Writes a token and the mail that carries it.
 pub async fn send_token(db: &Db, sealer: &Sealer, token: &NewToken, mail: &NewMail) -> Result<(), StoreError> {
     db.within(async {
@@ -106,8 +114,51 @@ pub async fn send_token(db: &Db, sealer: &Sealer, token: &NewToken, mail: &NewMa
     .await
 }
 
-/// Uses a verification token up: the address is proven. A password that came with a later registration of the same address takes
-/// the place of an earlier one, so that nobody can prepare an account for somebody else's address.
+/// Takes as long as [`send_token`] and sends nothing: for addresses that no account has. What it writes opens nothing and is swept next.
+pub async fn pretend_to_send(db: &Db, sealer: &Sealer, token: &NewToken, mail: &NewMail) -> Result<(), StoreError> {
+    let nobody = NewToken { account_id: None, email: NOBODY.to_owned(), expires_at: token.created_at, ..token.clone() };
+    let instead_of_mail = NewToken { id: mail.id.clone(), digest: nobody.digest.map(|byte| !byte), ..nobody.clone() };
+    db.within(async {
+        let transaction = db.begin().await?;
+        mail_tokens::put(&transaction, &nobody).await?;
+        outbox::seal(sealer, mail)?;
+        mail_tokens::add(&transaction, &instead_of_mail).await?;
+        Ok(transaction.commit().await?)
+    })
+    .await
+}
+
+/// Where somebody came from who signed up by themselves, and what they accepted.
+pub async fn sign_up(db: &Db, account_id: &str) -> Result<Option<KeptSignUp>, StoreError> {
+    let query = sign_ups::Entity::find_by_id(account_id);
+    let Some(row) = db.within(async { Ok::<_, StoreError>(query.one(db.read()).await?) }).await? else { return Ok(None) };
+    Ok(Some(KeptSignUp {
+        campaign: sql::from_json(&row.campaign, "sign_ups.campaign")?,
+        method: row.method,
+        ip: row.ip,
+        user_agent: row.user_agent,
+        referral_code: row.referral_code,
+        age_confirmed_at: row.age_confirmed_at,
+        created_at: row.created_at,
+    }))
+}
+
+/// Of two people who registered one address with different passwords only its owner gets on: no link to verify works any more, and
+/// `token` sets a password anew.
+pub async fn contest(db: &Db, sealer: &Sealer, token: &NewToken, mail: &NewMail) -> Result<(), StoreError> {
+    db.within(async {
+        let transaction = db.begin().await?;
+        if let Some(account_id) = &token.account_id {
+            mail_tokens::revoke(&transaction, account_id, &[Purpose::VerifyEmail]).await?;
+        }
+        mail_tokens::put(&transaction, token).await?;
+        outbox::put(&transaction, sealer, mail).await?;
+        Ok(transaction.commit().await?)
+    })
+    .await
+}
+
+/// Uses a verification token up: the address is proven.
 pub async fn verify_email(db: &Db, digest: &Digest, now: Timestamp) -> Result<Option<Account>, StoreError> {
     db.within(async {
         let transaction = db.begin().await?;
@@ -117,10 +168,6 @@ pub async fn verify_email(db: &Db, digest: &Digest, now: Timestamp) -> Result<Op
         if sql::execute(&transaction, text, [now.into(), account_id.as_str().into(), used.email.into()]).await? == 0 {
             return Ok(None);
         }
-        if let Some(hash) = used.data["password_hash"].as_str() {
-            credentials::set_password(&transaction, &account_id, hash, now).await?;
-            sessions::end_all(&transaction, &account_id, None).await?;
-        }
         let account = accounts::find(&transaction, &account_id).await?;
         transaction.commit().await?;
         Ok(account)
@@ -129,7 +176,7 @@ pub async fn verify_email(db: &Db, digest: &Digest, now: Timestamp) -> Result<Op
 }
 
 /// Uses a reset token up: the password is new, every session ends, and older links stop working. Whoever got the mail has proven the
-/// address as well.
+/// address as well; what somebody set up before who knew the password but never proved the address goes.
 pub async fn reset_password(
     db: &Db,
     sealer: &Sealer,
@@ -143,6 +190,10 @@ pub async fn reset_password(
         let transaction = db.begin().await?;
         let Some(used) = mail_tokens::consume(&transaction, Purpose::ResetPassword, digest, now).await? else { return Ok(None) };
         let Some(account_id) = used.account_id else { return Ok(None) };
+        let before = accounts::find(&transaction, &account_id).await?;
+        if before.is_some_and(|before| before.verified_at.is_none()) {
+            disown(&transaction, &account_id, now).await?;
+        }
         let text = "UPDATE accounts SET verified_at = COALESCE(verified_at, $1), updated_at = $1 WHERE id = $2 AND email = $3";
         if sql::execute(&transaction, text, [now.into(), account_id.as_str().into(), used.email.into()]).await? == 0 {
             return Ok(None);
@@ -177,6 +228,18 @@ pub async fn change_password(
         Ok(transaction.commit().await?)
     })
     .await
+}
+
+/// Takes away what was set up with a password by somebody who never proved the address: keys, second factor, sign-ins by others,
+/// links. An account that never had a password was set up by the operator and stays as it is.
+async fn disown(connection: &impl ConnectionTrait, account_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    if !credentials::has_password(connection, account_id).await? {
+        return Ok(());
+    }
+    keys::revoke_all(connection, account_id, REVOKED_UNPROVEN, now).await?;
+    credentials::clear_second_factor(connection, account_id, now).await?;
+    external_identities::Entity::delete_many().filter(external_identities::Column::AccountId.eq(account_id)).exec(connection).await?;
+    mail_tokens::revoke_all(connection, account_id).await
 }
 
 async fn change_secret(

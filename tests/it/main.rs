@@ -12,6 +12,7 @@
     reason = "tests fail loudly, spawn their own tasks and read the switches of the suite"
 )]
 
+mod accounts;
 mod admin;
 mod architecture;
 mod bad_input;

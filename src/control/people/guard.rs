@@ -18,8 +18,10 @@ pub struct GuardRules {
     pub sign_ups_per_ip_day: u32,
     /// Wrong passwords for one mail address from one network address, at once; then one every few seconds.
     pub failures_at_once: u32,
-    /// Mails to one address, per hour.
+    /// Mails to one address, per hour, that one network address asks for.
     pub mails_per_address_hour: u32,
+    /// Keys of one account, per hour.
+    pub keys_per_account_hour: u32,
 }
 
 /// The throttles. Clones share them.
@@ -31,8 +33,13 @@ pub struct Guard {
     known_devices: Throttle,
     everywhere: Throttle,
     mails: Throttle,
+    mails_of_visitors: Throttle,
+    mails_of_known_devices: Throttle,
+    keys: Throttle,
 }
 
+/// Network addresses that together use up what one mail address may be sent.
+const MAIL_ASKERS: u32 = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 /// After the first tries a guesser gets one in this time, and an owner waits no longer.
 const TRY_EVERY: Duration = Duration::from_secs(5);
@@ -47,7 +54,10 @@ impl Guard {
             failures: tries(rules.failures_at_once),
             known_devices: tries(rules.failures_at_once),
             everywhere: Throttle::new(Rule { burst: rules.failures_at_once.saturating_mul(10), every: Duration::from_secs(1) }, clock),
-            mails: throttle(rules.mails_per_address_hour, MINUTE * 60),
+            mails: throttle(rules.mails_per_address_hour.saturating_mul(MAIL_ASKERS), MINUTE * 60),
+            mails_of_visitors: throttle(rules.mails_per_address_hour, MINUTE * 60),
+            mails_of_known_devices: throttle(rules.mails_per_address_hour, MINUTE * 60),
+            keys: throttle(rules.keys_per_account_hour, MINUTE * 60),
         }
     }
 
@@ -70,6 +80,22 @@ impl Guard {
         }
         refuse(self.failures.check(&format!("{address} {}", ip(visitor))), LimitScope::Account, what)?;
         refuse(self.everywhere.check(address), LimitScope::Account, what)
+    }
+
+    /// One mail to `address`, known or not, that somebody asks for who is not signed in. Whoever has the owner's inbox filled from
+    /// elsewhere cannot keep the owner from a reset: a browser that signed in before is counted by itself.
+    pub fn requested_mail(&self, address: &str, visitor: &Visitor, is_known_device: bool) -> Result<(), Refusal> {
+        const WHAT: &str = "mails to this address";
+        if is_known_device {
+            return refuse(self.mails_of_known_devices.check(address), LimitScope::Account, WHAT);
+        }
+        refuse(self.mails_of_visitors.check(&format!("{address} {}", ip(visitor))), LimitScope::Account, WHAT)?;
+        refuse(self.mails.check(address), LimitScope::Account, WHAT)
+    }
+
+    /// One more key of an account.
+    pub fn key(&self, account_id: &str) -> Result<(), Refusal> {
+        refuse(self.keys.check(account_id), LimitScope::Account, "new keys of this account")
     }
 
     /// One mail to `address`, known or not.

@@ -5,6 +5,7 @@
 
 mod domains;
 pub(super) mod guard;
+mod image;
 mod profile;
 mod register;
 mod reset;
@@ -14,15 +15,18 @@ mod sign_in;
 
 use std::{net::IpAddr, sync::Arc};
 
+use subtle::ConstantTimeEq;
+
 pub(in crate::control) use self::sign_in::admit;
 pub use self::{
     domains::{BlockedDomain, NewBlockedDomain, add_domain, list_domains, remove_domain},
     guard::{Guard, GuardRules},
+    image::{IMAGE_BYTES_MAX, read_image, remove_image, set_image},
     profile::{ProfilePatch, Profiled, confirm_email, patch_profile},
     register::{Registration, register, resend_verification, verify},
-    reset::{forgot, reset},
-    second_factor::{Enrolment, confirm_totp, enroll_totp, new_recovery_codes, remove_totp},
-    sessions::{end_others, end_session, list_sessions, security_events},
+    reset::{Reset, forgot, reset},
+    second_factor::{Enrolment, Proof, confirm_totp, enroll_totp, has_second_factor, new_recovery_codes, remove_totp},
+    sessions::{end_others, end_session, get_sign_up, list_sessions, security_events},
     sign_in::{SignIn, SignedIn, confirm_identity, sign_in},
 };
 
@@ -32,6 +36,7 @@ use crate::{
     domain::{
         Timestamp,
         api_key::{self, Digest},
+        refusal::Refusal,
     },
     store::security::SecurityEvent,
 };
@@ -53,6 +58,8 @@ pub struct People {
 pub struct PeoplePolicy {
     pub sign_up_open: bool,
     pub block_disposable: bool,
+    /// 0 when no age is asked for.
+    pub age_min_years: u32,
     pub session_life: Timestamp,
     pub session_idle: Timestamp,
 }
@@ -75,6 +82,20 @@ impl Visitor {
         let text: String = self.user_agent.as_deref()?.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
         Some(text).filter(|text| !text.is_empty())
     }
+}
+
+/// What the browser of somebody who signed in with this address keeps. It opens nothing; throttles count such a browser by itself.
+fn device_of(control: &Control, email: &str) -> String {
+    digest(control, &format!("device {email}")).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn is_known_device(control: &Control, visitor: &Visitor, email: &str) -> bool {
+    visitor.device.as_deref().is_some_and(|device| device.as_bytes().ct_eq(device_of(control, email).as_bytes()).into())
+}
+
+/// Counts one mail to `email` that a visitor asks for.
+fn guard_mail(control: &Control, visitor: &Visitor, email: &str) -> Result<(), Refusal> {
+    control.people.guard.requested_mail(email, visitor, is_known_device(control, visitor, email))
 }
 
 fn new_token(control: &Control) -> (String, Digest) {

@@ -10,8 +10,10 @@ use super::{
         accounts::{LOCATOR_TRIES, NAME_LENGTH_MAX, normal_email},
         input::check_text,
         mail,
+        passwords::Verdict,
     },
-    Visitor, domains, event, new_token,
+    Visitor, domains, event, guard_mail, new_token,
+    reset::reset_link,
 };
 use crate::{
     clock::fill_random,
@@ -50,6 +52,15 @@ pub struct Registration {
     /// Language of mails, for example `en` or `zh-CN`.
     #[serde(default)]
     pub locale: Option<String>,
+    /// Registering agrees to the terms and the privacy policy in force; `false` is refused.
+    #[serde(default)]
+    pub accept_terms: Option<bool>,
+    /// The version of the terms that was shown; refused when another is in force.
+    #[serde(default)]
+    pub terms_version: Option<String>,
+    /// Registering confirms the minimum age (`security.min_age`); `false` is refused.
+    #[serde(default)]
+    pub age_confirmed: Option<bool>,
     /// Who referred this person.
     #[serde(default, rename = "ref")]
     pub referral: Option<String>,
@@ -95,14 +106,19 @@ pub async fn register(control: &Control, visitor: &Visitor, new: Registration) -
         check_text("name", &name, NAME_LENGTH_MAX)?;
     }
     password::check(new.password.expose(), &[&email, &name]).map_err(|message| ControlError::invalid("password", message))?;
+    check_agreement(control, &new).await?;
     domains::check(control, &email).await?;
     control.people.guard.sign_up(visitor)?;
-    control.people.guard.mail(&email)?;
+    guard_mail(control, visitor, &email)?;
     let locale = Locale::of(new.locale.as_deref().unwrap_or_default());
     let hash = control.people.passwords.hash(new.password.expose()).await?;
     for _ in 0..LOCATOR_TRIES {
-        if let Some(known) = store::accounts::by_email(&control.db, &email).await? {
-            registered_before(control, &known, &hash).await?;
+        let known = store::accounts::by_email(&control.db, &email).await?;
+        // Also for unknown addresses, so that both take the same time.
+        let kept = store::credentials::get(&control.db, known.as_ref().map_or("", |known| known.id.as_str())).await?;
+        let verdict = control.people.passwords.verify(new.password.expose(), kept.password_hash.as_deref()).await?;
+        if let Some(known) = known {
+            registered_before(control, &known, verdict != Verdict::Wrong).await?;
             return Ok(email);
         }
         match join(control, visitor, &new, &email, &name, locale, &hash).await {
@@ -130,7 +146,7 @@ async fn join(
 ) -> Result<Account, StoreError> {
     let now = control.clock.now();
     let id = control.clock.new_id("acc");
-    let (token, mail) = verification(control, &id, email, locale, json!({}));
+    let (token, mail) = verification(control, &id, email, locale);
     let sign_up = SignUp {
         method: "password",
         ip: visitor.ip_text(),
@@ -164,9 +180,10 @@ async fn join(
     store::people::join(&control.db, &control.sealer, joined).await
 }
 
-/// A second registration. Of a proven address only its owner learns; of one that was never proven the newest link counts, with the
-/// password that came with it.
-async fn registered_before(control: &Control, known: &Account, hash: &str) -> Result<(), ControlError> {
+/// A second registration. Of a proven address only its owner learns. One that was never proven gets a new link to verify if the
+/// password is the same; if it is another, nobody knows which of the two is the owner's, and the link sets one anew: neither can
+/// somebody prepare an account for an address of somebody else, nor slip a password under a registration that waits for its mail.
+async fn registered_before(control: &Control, known: &Account, is_same_password: bool) -> Result<(), ControlError> {
     if known.verified_at.is_some() {
         let message = Message::AlreadyRegistered { link: control.site.link("/auth/forgot") };
         let mail = mail::to_account(control, known, message);
@@ -174,25 +191,54 @@ async fn registered_before(control: &Control, known: &Account, hash: &str) -> Re
         control.mailer.nudge();
         return Ok(());
     }
-    let (token, mail) = verification(control, &known.id, &known.email, Locale::of(&known.locale), json!({ "password_hash": hash }));
+    if is_same_password {
+        let (token, mail) = verification(control, &known.id, &known.email, Locale::of(&known.locale));
+        store::people::send_token(&control.db, &control.sealer, &token, &mail).await?;
+    } else {
+        let (token, mail) = reset_link(control, Some(&known.id), &known.email, Locale::of(&known.locale));
+        store::people::contest(&control.db, &control.sealer, &token, &mail).await?;
+    }
+    control.mailer.nudge();
+    Ok(())
+}
+
+/// Whoever says that they do not agree gets no account; to say nothing and register is to agree (contract of the route).
+async fn check_agreement(control: &Control, new: &Registration) -> Result<(), ControlError> {
+    if new.accept_terms == Some(false) {
+        return Err(ControlError::invalid("accept_terms", "an account needs your agreement to the terms and the privacy policy"));
+    }
+    if new.age_confirmed == Some(false) {
+        let least = control.people.policy.age_min_years;
+        return Err(ControlError::invalid("age_confirmed", format!("an account is for people of {least} years or more")));
+    }
+    let Some(seen) = &new.terms_version else { return Ok(()) };
+    let current = store::policies::current(&control.db, control.clock.now()).await?;
+    match current.iter().find(|policy| policy.document == "terms") {
+        Some(terms) if terms.version == *seen => Ok(()),
+        Some(terms) => {
+            let message = format!("the terms in force are version {}, not {seen}; read them at /policies/terms", terms.version);
+            Err(ControlError::invalid("terms_version", message))
+        }
+        None => Err(ControlError::invalid("terms_version", "no terms are in force here; leave terms_version out")),
+    }
+}
+
+/// Mails a new verification link, if there is an account that waits for one.
+pub async fn resend_verification(control: &Control, visitor: &Visitor, email: &str) -> Result<(), ControlError> {
+    let email = normal_email(email)?;
+    guard_mail(control, visitor, &email)?;
+    let waiting = store::accounts::by_email(&control.db, &email).await?.filter(|account| account.verified_at.is_none());
+    let Some(account) = waiting else {
+        let (token, mail) = verification(control, "", &email, Locale::default());
+        return Ok(store::people::pretend_to_send(&control.db, &control.sealer, &token, &mail).await?);
+    };
+    let (token, mail) = verification(control, &account.id, &email, Locale::of(&account.locale));
     store::people::send_token(&control.db, &control.sealer, &token, &mail).await?;
     control.mailer.nudge();
     Ok(())
 }
 
-/// Mails a new verification link, if there is an account that waits for one.
-pub async fn resend_verification(control: &Control, email: &str) -> Result<(), ControlError> {
-    let email = normal_email(email)?;
-    control.people.guard.mail(&email)?;
-    if let Some(account) = store::accounts::by_email(&control.db, &email).await?.filter(|account| account.verified_at.is_none()) {
-        let (token, mail) = verification(control, &account.id, &email, Locale::of(&account.locale), json!({}));
-        store::people::send_token(&control.db, &control.sealer, &token, &mail).await?;
-        control.mailer.nudge();
-    }
-    Ok(())
-}
-
-fn verification(control: &Control, account_id: &str, email: &str, locale: Locale, data: Value) -> (NewToken, store::outbox::NewMail) {
+fn verification(control: &Control, account_id: &str, email: &str, locale: Locale) -> (NewToken, store::outbox::NewMail) {
     let (token, digest) = new_token(control);
     let now = control.clock.now();
     let link = control.site.link(&format!("/auth/verify?token={token}"));
@@ -202,7 +248,7 @@ fn verification(control: &Control, account_id: &str, email: &str, locale: Locale
         email: email.to_owned(),
         purpose: Purpose::VerifyEmail,
         digest,
-        data,
+        data: json!({}),
         expires_at: now + VERIFY_LIFE,
         created_at: now,
     };

@@ -5,7 +5,10 @@ use serde::Serialize;
 use totp_rs::{Algorithm, Builder, Secret as TotpSecret};
 use utoipa::ToSchema;
 
-use super::super::{Control, ControlError, mail};
+use super::{
+    super::{Control, ControlError, mail},
+    Visitor, event,
+};
 use crate::{
     clock::fill_random,
     domain::{
@@ -16,6 +19,7 @@ use crate::{
         refusal::Refusal,
     },
     store::{self, credentials::Credentials},
+    telemetry::redact::Secret,
 };
 
 const DIGITS: u8 = 6;
@@ -52,7 +56,7 @@ pub async fn enroll_totp(control: &Control, account: &Account) -> Result<Enrolme
 }
 
 /// Switches the second factor on; answers with recovery codes, which are shown only now.
-pub async fn confirm_totp(control: &Control, account: &Account, code: &str) -> Result<Vec<String>, ControlError> {
+pub async fn confirm_totp(control: &Control, visitor: &Visitor, account: &Account, code: &str) -> Result<Vec<String>, ControlError> {
     let kept = store::credentials::get(&control.db, &account.id).await?;
     if kept.totp_confirmed_at.is_some() {
         return Err(ControlError::Conflict("the second factor is on already".to_owned()));
@@ -64,22 +68,49 @@ pub async fn confirm_totp(control: &Control, account: &Account, code: &str) -> R
     let (codes, rows) = draw_codes(control);
     let mail = mail::to_account(control, account, Message::SecondFactorChanged { enabled: true });
     store::credentials::confirm_totp(&control.db, &control.sealer, &account.id, &rows, &mail, control.clock.now()).await?;
+    store::security::append(&control.db, &event(control, Some(&account.id), "second_factor_on", visitor)).await?;
     control.mailer.nudge();
     Ok(codes)
 }
 
-pub async fn remove_totp(control: &Control, account: &Account) -> Result<(), ControlError> {
+/// Needs a code, once the second factor is on: whoever has only the password must not get rid of it.
+pub async fn remove_totp(control: &Control, visitor: &Visitor, account: &Account, proof: &Proof) -> Result<(), ControlError> {
+    prove(control, account, proof).await?;
     let mail = mail::to_account(control, account, Message::SecondFactorChanged { enabled: false });
     store::credentials::remove_totp(&control.db, &control.sealer, &account.id, &mail, control.clock.now()).await?;
+    store::security::append(&control.db, &event(control, Some(&account.id), "second_factor_off", visitor)).await?;
     control.mailer.nudge();
     Ok(())
 }
 
+/// A code of the app, or a recovery code.
+#[derive(Debug, Clone, Default)]
+pub struct Proof {
+    pub code: Option<Secret>,
+    pub recovery_code: Option<Secret>,
+}
+
+/// Asks for the second factor where it is on.
+async fn prove(control: &Control, account: &Account, proof: &Proof) -> Result<(), ControlError> {
+    let kept = store::credentials::get(&control.db, &account.id).await?;
+    if kept.totp_confirmed_at.is_none() {
+        return Ok(());
+    }
+    let (code, recovery_code) = (proof.code.as_ref().map(Secret::expose), proof.recovery_code.as_ref().map(Secret::expose));
+    check(control, &account.id, &kept, code, recovery_code).await
+}
+
+/// Whether the second factor is on.
+pub async fn has_second_factor(control: &Control, account_id: &str) -> Result<bool, ControlError> {
+    Ok(store::credentials::get(&control.db, account_id).await?.totp_confirmed_at.is_some())
+}
+
 /// New recovery codes; older ones stop working.
-pub async fn new_recovery_codes(control: &Control, account: &Account) -> Result<Vec<String>, ControlError> {
+pub async fn new_recovery_codes(control: &Control, account: &Account, proof: &Proof) -> Result<Vec<String>, ControlError> {
     if store::credentials::get(&control.db, &account.id).await?.totp_confirmed_at.is_none() {
         return Err(ControlError::Conflict("recovery codes belong to the second factor, which is off".to_owned()));
     }
+    prove(control, account, proof).await?;
     let (codes, rows) = draw_codes(control);
     store::credentials::replace_codes(&control.db, &account.id, &rows, control.clock.now()).await?;
     Ok(codes)

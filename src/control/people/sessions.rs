@@ -1,10 +1,20 @@
 //! The sessions of an owner, and what the security log says about them.
 
 use super::super::{Actor, Control, ControlError, Page, PageRequest, audit};
-use crate::store::{self, security::SecurityEvent, sessions::Session};
+use crate::store::{self, people::KeptSignUp, security::SecurityEvent, sessions::Session};
 
 pub async fn list_sessions(control: &Control, account_id: &str) -> Result<Vec<Session>, ControlError> {
-    Ok(store::sessions::list(&control.db, account_id, control.clock.now()).await?)
+    let now = control.clock.now();
+    let mut sessions = store::sessions::list(&control.db, account_id, now).await?;
+    // What was idle for too long ends at its next use; until then it opens nothing, either.
+    sessions.retain(|session| now - session.last_used_at.unwrap_or(session.created_at) <= control.people.policy.session_idle);
+    Ok(sessions)
+}
+
+/// Where somebody came from who signed up by themselves.
+pub async fn get_sign_up(control: &Control, account_id: &str) -> Result<KeptSignUp, ControlError> {
+    let kept = store::people::sign_up(&control.db, account_id).await?;
+    kept.ok_or_else(|| ControlError::NotFound(format!("sign-up of {account_id}")))
 }
 
 /// Signs one session out.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{
     super::{Control, ControlError, accounts::normal_email, mail, passwords::Verdict, sign_in::open},
-    Visitor, digest, event, second_factor,
+    Visitor, device_of, event, is_known_device, second_factor,
 };
 use crate::{
     domain::{
@@ -39,19 +39,18 @@ pub struct SignedIn {
     pub session_token: String,
     /// Of the cookie that marks this browser as one the owner uses.
     pub device: String,
+    /// Whether a second factor was asked for.
+    pub second_factor: bool,
 }
 
 /// Opens a session. Wrong addresses and wrong passwords are refused alike.
 pub async fn sign_in(control: &Control, visitor: &Visitor, wish: SignIn) -> Result<SignedIn, ControlError> {
     let email = normal_email(&wish.email)?;
     let device = device_of(control, &email);
-    let is_known_device = visitor.device.as_deref() == Some(&device);
-    control.people.guard.password(&email, visitor, is_known_device)?;
+    control.people.guard.password(&email, visitor, is_known_device(control, visitor, &email))?;
     let account = store::accounts::by_email(&control.db, &email).await?.filter(|account| account.status != AccountStatus::Closed);
-    let kept = match &account {
-        Some(account) => store::credentials::get(&control.db, &account.id).await?,
-        None => store::credentials::Credentials::default(),
-    };
+    // Also when nobody has the address: both take the same time.
+    let kept = store::credentials::get(&control.db, account.as_ref().map_or("", |account| account.id.as_str())).await?;
     let verdict = control.people.passwords.verify(wish.password.expose(), kept.password_hash.as_deref()).await?;
     let account = match (account, verdict) {
         (Some(account), Verdict::Right) => account,
@@ -67,10 +66,14 @@ pub async fn sign_in(control: &Control, visitor: &Visitor, wish: SignIn) -> Resu
     };
     if kept.totp_confirmed_at.is_some() {
         let code = wish.code.as_ref().map(Secret::expose);
-        second_factor::check(control, &account.id, &kept, code, wish.recovery_code.as_ref().map(Secret::expose)).await?;
+        let checked = second_factor::check(control, &account.id, &kept, code, wish.recovery_code.as_ref().map(Secret::expose)).await;
+        if matches!(checked, Err(ControlError::Refused(Refusal::WrongCode(_)))) {
+            store::security::append(&control.db, &event(control, Some(&account.id), "second_factor_failed", visitor)).await?;
+        }
+        checked?;
     }
     let session_token = admit(control, visitor, &account).await?;
-    Ok(SignedIn { account, session_token, device })
+    Ok(SignedIn { account, session_token, device, second_factor: kept.totp_confirmed_at.is_some() })
 }
 
 /// Opens a session for somebody whose proof was checked, and tells the owner of a sign-in from somewhere new.
@@ -87,11 +90,6 @@ pub(in crate::control) async fn admit(control: &Control, visitor: &Visitor, acco
     Ok(token)
 }
 
-/// What the browser of somebody who signed in with this address keeps.
-fn device_of(control: &Control, email: &str) -> String {
-    digest(control, &format!("device {email}")).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Proof that it is the person who sits there: the password, or a code of the second factor. Asked for before data leaves or goes.
 pub async fn confirm_identity(
     control: &Control,
@@ -100,7 +98,7 @@ pub async fn confirm_identity(
     password: Option<&str>,
     code: Option<&str>,
 ) -> Result<(), ControlError> {
-    control.people.guard.password(&account.email, visitor, false)?;
+    control.people.guard.password(&account.email, visitor, is_known_device(control, visitor, &account.email))?;
     let kept = store::credentials::get(&control.db, &account.id).await?;
     match (password, code) {
         (Some(password), _) => match control.people.passwords.verify(password, kept.password_hash.as_deref()).await? {

@@ -76,7 +76,8 @@ fn no_store(mut response: actix_web::HttpResponseBuilder) -> actix_web::HttpResp
 
 /// Register
 ///
-/// Mails a link that proves the address; keys work once it was opened. A known address gets the same answer, and a mail that says so.
+/// Mails a link that proves the address; keys work once it was opened. A known address gets the same answer, and a mail that says so;
+/// one that was registered with another password and never proven gets a link to set the password anew.
 /// Registering accepts the terms and the privacy policy in force, and the minimum age.
 #[utoipa::path(post, path = "/api/v1/auth/register", tag = "Account", request_body = Registration,
     responses((status = 201, body = Asked), (status = 400, description = "`invalid_request`: a weak password, a blocked domain"),
@@ -104,7 +105,8 @@ pub async fn verify(visitor: Visitor, Json(body): Json<TokenBody>) -> Result<Htt
 #[utoipa::path(post, path = "/api/v1/auth/verify/resend", tag = "Account", request_body = EmailBody,
     responses((status = 202, body = Asked), (status = 429, description = "`rate_limit_exceeded`")))]
 pub async fn resend(visitor: Visitor, Json(body): Json<EmailBody>) -> Result<HttpResponse, ApiError> {
-    visitor.control.to_the_end(|control| async move { people::resend_verification(&control, &body.email).await }).await?;
+    let Visitor { control, visitor } = visitor;
+    control.to_the_end(|control| async move { people::resend_verification(&control, &visitor, &body.email).await }).await?;
     let message = "if this address waits for verification, a mail is on its way";
     Ok(no_store(HttpResponse::Accepted()).json(Asked { status: "accepted", message }))
 }
@@ -119,7 +121,8 @@ pub async fn login(visitor: Visitor, Json(wish): Json<SignIn>) -> Result<HttpRes
     let Visitor { control, visitor } = visitor;
     let signed_in = control.to_the_end(|control| async move { people::sign_in(&control, &visitor, wish).await }).await?;
     let csrf_token = control::owner::csrf_token(&control, &signed_in.session_token);
-    let me = Me::of(signed_in.account, crate::domain::member::Role::Owner, Some(csrf_token));
+    let mut me = Me::of(signed_in.account, crate::domain::member::Role::Owner, Some(csrf_token));
+    me.second_factor = signed_in.second_factor;
     let mut response = no_store(HttpResponse::Ok());
     response.cookie(cookie(&control, signed_in.session_token)).cookie(device_cookie(&control, signed_in.device));
     Ok(response.json(me))
@@ -154,7 +157,8 @@ pub async fn logout(request: HttpRequest, caller: Account) -> Result<HttpRespons
 #[utoipa::path(post, path = "/api/v1/auth/forgot", tag = "Account", request_body = EmailBody,
     responses((status = 202, body = Asked), (status = 429, description = "`rate_limit_exceeded`")))]
 pub async fn forgot(visitor: Visitor, Json(body): Json<EmailBody>) -> Result<HttpResponse, ApiError> {
-    visitor.control.to_the_end(|control| async move { people::forgot(&control, &body.email).await }).await?;
+    let Visitor { control, visitor } = visitor;
+    control.to_the_end(|control| async move { people::forgot(&control, &visitor, &body.email).await }).await?;
     let message = "if there is an account with this address, a mail with a link is on its way";
     Ok(no_store(HttpResponse::Accepted()).json(Asked { status: "accepted", message }))
 }
@@ -167,9 +171,11 @@ pub async fn forgot(visitor: Visitor, Json(body): Json<EmailBody>) -> Result<Htt
 pub async fn reset(visitor: Visitor, Json(body): Json<ResetBody>) -> Result<HttpResponse, ApiError> {
     let Visitor { control, visitor } = visitor;
     let work = |control| async move { people::reset(&control, &visitor, &body.token, body.password.expose()).await };
-    control.to_the_end(work).await?;
+    let reset = control.to_the_end(work).await?;
     let message = "the password is new and every session has ended; sign in with it";
-    Ok(no_store(HttpResponse::Ok()).json(Asked { status: "password_changed", message }))
+    let mut response = no_store(HttpResponse::Ok());
+    response.cookie(device_cookie(&control, reset.device));
+    Ok(response.json(Asked { status: "password_changed", message }))
 }
 
 /// Confirm a new address

@@ -8,7 +8,7 @@ use super::{owner::Account, session::Me, visitor};
 use crate::{
     control::{
         self,
-        people::{self, ProfilePatch},
+        people::{self, ProfilePatch, Proof},
     },
     domain::{member::Permission, refusal::Refusal},
     http::{
@@ -49,9 +49,12 @@ pub async fn patch_me(request: HttpRequest, caller: Account, Json(patch): Json<P
     let visitor = visitor::of(&request);
     let csrf_token = caller.session_token.as_deref().map(|token| control::owner::csrf_token(&caller.control, token));
     let role = caller.owner.role;
+    let (control, person_id) = (caller.control.clone(), caller.owner.person_id.clone());
     let work = |control, owner| async move { people::patch_profile(&control, &visitor, &owner, patch).await };
     let profiled = caller.change(work).await?;
+    let second_factor = people::has_second_factor(&control, &person_id).await?;
     let mut me = Me::of(profiled.account, role, csrf_token);
+    me.second_factor = second_factor;
     me.pending_email = profiled.pending_email;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(me))
 }
@@ -154,10 +157,20 @@ fn person(caller: Account) -> Result<Account, ApiError> {
 pub struct PasswordBody {
     #[schema(value_type = String)]
     pub password: Secret,
-    /// Of the second factor, where it is on.
+    /// Of the second factor; needed where it is on and is to be changed.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub code: Option<Secret>,
+    /// Instead of `code`; each works once.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub recovery_code: Option<Secret>,
+}
+
+impl PasswordBody {
+    fn proof(self) -> Proof {
+        Proof { code: self.code, recovery_code: self.recovery_code }
+    }
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -199,32 +212,38 @@ pub async fn enroll_totp(request: HttpRequest, caller: Account, Json(body): Json
 /// Answers with recovery codes, which are shown only now.
 #[utoipa::path(post, path = "/api/v1/me/totp/confirm", tag = "Account", security(("key" = [])), request_body = CodeBody,
     responses((status = 200, body = RecoveryCodes), (status = 401, description = "`invalid_code`"), (status = 409, description = "It is on already")))]
-pub async fn confirm_totp(caller: Account, Json(body): Json<CodeBody>) -> Result<HttpResponse, ApiError> {
+pub async fn confirm_totp(request: HttpRequest, caller: Account, Json(body): Json<CodeBody>) -> Result<HttpResponse, ApiError> {
     let caller = person(caller)?.require(Permission::ManageAccount)?;
-    let work =
-        |control, owner: control::owner::Owner| async move { people::confirm_totp(&control, &owner.account, body.code.expose()).await };
+    let visitor = visitor::of(&request);
+    let work = |control, owner: control::owner::Owner| async move {
+        people::confirm_totp(&control, &visitor, &owner.account, body.code.expose()).await
+    };
     let recovery_codes = caller.change(work).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(RecoveryCodes { recovery_codes }))
 }
 
 /// Switch the second factor off
+///
+/// Needs the password and a code, or a recovery code.
 #[utoipa::path(delete, path = "/api/v1/me/totp", tag = "Account", security(("key" = [])), request_body = PasswordBody,
-    responses((status = 204, description = "It is off"), (status = 401, description = "`invalid_credentials`")))]
+    responses((status = 204, description = "It is off"), (status = 401, description = "`invalid_credentials`, `second_factor_required`, `invalid_code`")))]
 pub async fn remove_totp(request: HttpRequest, caller: Account, Json(body): Json<PasswordBody>) -> Result<HttpResponse, ApiError> {
     let caller = confirmed(&request, caller, &body).await?;
-    let work = |control, owner: control::owner::Owner| async move { people::remove_totp(&control, &owner.account).await };
+    let (visitor, proof) = (visitor::of(&request), body.proof());
+    let work = |control, owner: control::owner::Owner| async move { people::remove_totp(&control, &visitor, &owner.account, &proof).await };
     caller.change(work).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// New recovery codes
 ///
-/// Older ones stop working.
+/// Older ones stop working. Needs the password and a code, or a recovery code.
 #[utoipa::path(post, path = "/api/v1/me/recovery-codes", tag = "Account", security(("key" = [])), request_body = PasswordBody,
-    responses((status = 200, body = RecoveryCodes), (status = 401, description = "`invalid_credentials`"), (status = 409, description = "The second factor is off")))]
+    responses((status = 200, body = RecoveryCodes), (status = 401, description = "`invalid_credentials`, `second_factor_required`, `invalid_code`"), (status = 409, description = "The second factor is off")))]
 pub async fn recovery_codes(request: HttpRequest, caller: Account, Json(body): Json<PasswordBody>) -> Result<HttpResponse, ApiError> {
     let caller = confirmed(&request, caller, &body).await?;
-    let work = |control, owner: control::owner::Owner| async move { people::new_recovery_codes(&control, &owner.account).await };
+    let proof = body.proof();
+    let work = |control, owner: control::owner::Owner| async move { people::new_recovery_codes(&control, &owner.account, &proof).await };
     let recovery_codes = caller.change(work).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(RecoveryCodes { recovery_codes }))
 }

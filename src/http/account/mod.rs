@@ -4,10 +4,12 @@
 //! session cookie came from a page of ours. Absent on purpose: rules and writes (see `control`), pages (see `site`).
 
 pub mod auth;
+pub mod image;
 pub mod keys;
 pub mod me;
 pub mod owner;
 pub mod pages;
+pub mod policies;
 pub mod session;
 pub mod tickets;
 pub mod visitor;
@@ -20,6 +22,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(keys::configure)
         .configure(auth::configure)
         .configure(me::configure)
+        .configure(image::configure)
+        .configure(policies::configure)
         .configure(pages::configure)
         .configure(tickets::configure);
 }

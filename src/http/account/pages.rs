@@ -6,16 +6,23 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
     },
     web,
 };
 use serde::Deserialize;
 
-use super::{owner::check_origin, session::escape, visitor::Visitor};
+use super::{
+    owner::check_origin,
+    session::{device_cookie, escape},
+    visitor::Visitor,
+};
 use crate::{
-    control::people,
-    http::{admin::only, error::ApiError},
+    control::{
+        people,
+        policies::{self, Document},
+    },
+    http::{admin::only, error::ApiError, views::rfc3339},
     telemetry::redact::Secret,
 };
 
@@ -27,7 +34,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(page("/auth/verify").route(web::get().to(verify_page)).route(web::post().to(verify_form)))
         .service(page("/auth/email").route(web::get().to(email_page)).route(web::post().to(email_form)))
         .service(page("/auth/reset").route(web::get().to(reset_page)).route(web::post().to(reset_form)))
-        .service(page("/auth/forgot").route(web::get().to(forgot_page)).route(web::post().to(forgot_form)));
+        .service(page("/auth/forgot").route(web::get().to(forgot_page)).route(web::post().to(forgot_form)))
+        .service(web::resource("/policies/{document}").route(web::get().to(policy_page)).default_service(only("GET")));
 }
 
 #[derive(Deserialize)]
@@ -82,7 +90,13 @@ async fn reset_form(request: HttpRequest, visitor: Visitor, form: web::Form<Rese
     let form = form.into_inner();
     let work = |control| async move { people::reset(&control, &visitor, &form.token, form.password.expose()).await };
     let outcome = control.to_the_end(work).await;
-    Ok(said(outcome.map(|_| "Your password is new. Every session has ended; sign in with it.".to_owned()).map_err(ApiError::from)))
+    let device = outcome.as_ref().ok().map(|reset| reset.device.clone());
+    let mut page =
+        said(outcome.map(|_| "Your password is new. Every session has ended; sign in with it.".to_owned()).map_err(ApiError::from));
+    if let Some(device) = device {
+        page.add_cookie(&device_cookie(&control, device)).map_err(|error| ApiError::invalid(format!("the cookie: {error}"), None))?;
+    }
+    Ok(page)
 }
 
 async fn forgot_page() -> HttpResponse {
@@ -92,10 +106,29 @@ async fn forgot_page() -> HttpResponse {
 
 async fn forgot_form(request: HttpRequest, visitor: Visitor, form: web::Form<EmailForm>) -> Result<HttpResponse, ApiError> {
     check_origin(&request, &visitor.control)?;
+    let Visitor { control, visitor } = visitor;
     let email = form.into_inner().email;
-    let outcome = visitor.control.to_the_end(|control| async move { people::forgot(&control, &email).await }).await;
+    let outcome = control.to_the_end(|control| async move { people::forgot(&control, &visitor, &email).await }).await;
     let message = "If there is an account with this address, a mail with a link is on its way.".to_owned();
     Ok(said(outcome.map(|()| message).map_err(ApiError::from)))
+}
+
+#[derive(Deserialize)]
+struct VersionQuery {
+    version: Option<String>,
+}
+
+/// The terms or the privacy policy to read: the version in force, or the one that is named.
+async fn policy_page(visitor: Visitor, document: web::Path<Document>, query: web::Query<VersionQuery>) -> HttpResponse {
+    let found = policies::read(&visitor.control, *document, query.version.as_deref()).await.map_err(ApiError::from);
+    match found {
+        Err(error) => said(Err(error)),
+        Ok(policy) => {
+            let facts = format!("Version {}, in force from {}", policy.version, rfc3339(policy.effective_at));
+            let content = format!("<p>{}</p><article style=\"white-space:pre-wrap\">{}</article>", escape(&facts), escape(&policy.body));
+            page(StatusCode::OK, document.title(), &content)
+        }
+    }
 }
 
 fn hidden(token: &str) -> String {
@@ -130,8 +163,6 @@ fn page(status: StatusCode, title: &str, content: &str) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((REFERRER_POLICY, "no-referrer"))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CONTENT_SECURITY_POLICY, CONTENT_POLICY))
         .body(body)
 }

@@ -10,12 +10,13 @@ use actix_web::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    image::image_url,
     me::patch_me,
     owner::{self, Account},
     visitor::{self, DEVICE_COOKIE},
 };
 use crate::{
-    control::{self, Control, accounts, sign_in},
+    control::{self, Control, accounts, people, sign_in},
     domain::{self, SECOND, account::AccountStatus, member::Role, refusal::Refusal},
     http::{admin::only, error::ApiError, views::rfc3339},
 };
@@ -82,6 +83,10 @@ pub struct Me {
     pub role: Role,
     /// For the `x-csrf-token` header of changes; null when a key was used.
     pub csrf_token: Option<String>,
+    /// Whether signing in asks for a code as well.
+    pub second_factor: bool,
+    /// Where the profile image is, when there is one.
+    pub image_url: Option<String>,
     /// A new address that waits for its confirmation; only in the answer to the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_email: Option<String>,
@@ -92,10 +97,12 @@ pub struct Me {
 ///
 /// By session cookie, or by a key with scope `account`.
 #[utoipa::path(get, path = "/api/v1/me", tag = "Account", security(("key" = [])), responses((status = 200, body = Me), (status = 401, description = "Nobody is signed in")))]
-pub async fn me(caller: Account) -> HttpResponse {
+pub async fn me(caller: Account) -> Result<HttpResponse, ApiError> {
     let csrf_token = caller.session_token.as_deref().map(|token| control::owner::csrf_token(&caller.control, token));
-    let me = Me::of(caller.owner.account, caller.owner.role, csrf_token);
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(me)
+    let second_factor = people::has_second_factor(&caller.control, &caller.owner.person_id).await?;
+    let mut me = Me::of(caller.owner.account, caller.owner.role, csrf_token);
+    me.second_factor = second_factor;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(me))
 }
 
 impl Me {
@@ -110,6 +117,8 @@ impl Me {
             locale: account.locale,
             role,
             csrf_token,
+            second_factor: false,
+            image_url: account.image_blob.as_deref().and_then(image_url),
             pending_email: None,
         }
     }
@@ -118,7 +127,7 @@ impl Me {
 /// What marks this browser as one that signed in before.
 pub(super) fn device_cookie(control: &Control, device: String) -> Cookie<'static> {
     Cookie::build(DEVICE_COOKIE, device)
-        .path("/api/v1/auth")
+        .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)
         .secure(control.site.is_https())

@@ -10,6 +10,8 @@ pub(in crate::http) mod extract;
 pub mod keys;
 pub mod mails;
 pub mod node;
+pub mod people;
+pub mod policies;
 pub mod tickets;
 pub mod usage;
 pub mod views;
@@ -29,6 +31,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(mails::configure)
         .configure(usage::configure)
         .configure(node::configure)
+        .configure(people::configure)
+        .configure(policies::configure)
         .configure(tickets::configure);
 }
 
