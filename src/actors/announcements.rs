@@ -81,7 +81,79 @@ fn mail_id(document: &str, version: &str, account_id: &str, created_at: i64) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::mail_id;
+    use super::*;
+    use crate::domain::{account::AccountStatus, quota::Limits};
+
+    const START: i64 = 1_800_000_000_000_000;
+
+    async fn join(db: &Db, number: u32, verified: bool, status: AccountStatus, created_at: i64) {
+        let account = store::accounts::NewAccount {
+            id: format!("acc_{number:05}"),
+            locator: format!("l{number}"),
+            email: format!("a{number}@example.com"),
+            name: String::new(),
+            status,
+            verified_at: verified.then_some(created_at),
+            limits: Limits::default(),
+            plan_id: None,
+            is_operator: false,
+            locale: "zh".to_owned(),
+            created_at,
+        };
+        store::accounts::create(db, account).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn everybody_is_told_once_whatever_happens_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::manual(START);
+        let options = store::Options {
+            url: format!("sqlite://{}/x.db", dir.path().display()),
+            durability: store::Durability::Process,
+            max_connections: 2,
+            busy_timeout_ms: 1_000,
+            acquire_timeout_ms: 1_000,
+        };
+        let db = Db::open(&options).await.unwrap();
+        db.migrate().await.unwrap();
+        let readers = u32::try_from(BATCH + 30).unwrap();
+        for number in 0..readers {
+            join(&db, number, true, AccountStatus::Active, START).await;
+        }
+        join(&db, readers, false, AccountStatus::Active, START).await;
+        join(&db, readers + 1, true, AccountStatus::Closed, START).await;
+        let now = START + 1_000_000;
+        join(&db, readers + 2, true, AccountStatus::Active, now + 1).await;
+        for document in ["terms", "privacy"] {
+            let policy = Policy {
+                document: document.to_owned(),
+                version: "2".to_owned(),
+                body: "b".to_owned(),
+                effective_at: now,
+                announced_at: None,
+                created_at: now,
+            };
+            store::policies::insert(&db, &policy).await.unwrap();
+        }
+        hand.advance(std::time::Duration::from_secs(2));
+        let announcer = Announcer { sealer: Sealer::new(&[7; 32]).unwrap(), public_url: "http://127.0.0.1".into() };
+        // A node that ended behind its first batch, before it could note anything.
+        let first = store::policies::unannounced(&db).await.unwrap().unwrap();
+        let begun: Vec<Reader> = store::policies::readers(&db, &first, None, BATCH).await.unwrap();
+        let mails: Vec<NewMail> = begun.iter().map(|reader| announcer.mail(&first, reader, clock.now())).collect();
+        assert_eq!(store::policies::announce(&db, &announcer.sealer, &first, &mails, None).await.unwrap(), BATCH);
+        for _ in 0..3 {
+            assert_eq!(announcer.announce(&db, &clock, None).await.unwrap(), None);
+        }
+        let mut written = 0;
+        for number in 0..readers + 3 {
+            let waiting = store::outbox::waiting_for(&db, &announcer.sealer, &format!("a{number}@example.com")).await.unwrap();
+            assert_eq!(waiting.len(), if number < readers { 2 } else { 0 }, "{number}");
+            written += waiting.len();
+        }
+        assert_eq!(written, 2 * readers as usize);
+        assert!(store::policies::unannounced(&db).await.unwrap().is_none());
+    }
 
     #[test]
     fn one_id_a_version_and_reader() {

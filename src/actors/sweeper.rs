@@ -200,7 +200,10 @@ mod tests {
         actors::blobs,
         config::BlobSettings,
         domain::{account::AccountStatus, quota::Limits, seal::Sealer},
-        store::files::{Allowance, File},
+        store::{
+            files::{Allowance, File},
+            security::SecurityEvent,
+        },
     };
 
     const START: Timestamp = 1_800_000_000_000_000;
@@ -229,6 +232,18 @@ mod tests {
             assert_eq!(store::files::insert(&parts.db, &file, allowance, now).await, Ok(None));
         }
         key
+    }
+
+    async fn note(parts: &Parts) {
+        let event = SecurityEvent {
+            id: parts.clock.new_id("sev"),
+            account_id: Some(ACCOUNT.to_owned()),
+            event: "sign_in".to_owned(),
+            ip: Some("127.0.0.1".to_owned()),
+            user_agent: None,
+            created_at: parts.clock.now(),
+        };
+        store::security::append(&parts.db, &event).await.unwrap();
     }
 
     #[tokio::test]
@@ -265,15 +280,17 @@ mod tests {
             standing: Arc::new(NodeStanding::new("node_1".to_owned(), Timestamp::MAX)),
             interval: Duration::from_secs(1),
             close_tickets_after: None,
-            security_log: Timestamp::MAX / 2,
+            security_log: 1_800 * SECOND,
             mail_retention: Duration::from_secs(86_400),
             announcer: Announcer { sealer: store::seal::Sealer::new(&[7; 32]).unwrap(), public_url: "http://127.0.0.1".into() },
         };
+        note(&parts).await;
         let kept = put(&parts, BlobArea::Files, Some(None)).await;
         let expired = put(&parts, BlobArea::Files, Some(Some(START + 60 * SECOND))).await;
         let orphan = put(&parts, BlobArea::Files, None).await;
         let unknown = put(&parts, BlobArea::Exports, None).await;
         let attachment = put(&parts, BlobArea::Attachments, None).await;
+        let image = put(&parts, BlobArea::Images, None).await;
         hand.advance(Duration::from_secs(3_600));
         let young = put(&parts, BlobArea::Files, None).await;
         let there = async |key: &BlobKey| parts.blobs.exists(key).await.unwrap();
@@ -282,8 +299,11 @@ mod tests {
         assert_eq!(forget_files(&parts, now).await.unwrap(), 1);
         assert!(!there(&expired).await && there(&kept).await && there(&orphan).await);
         sweep_orphans(&parts, now).await.unwrap();
-        assert!(!there(&orphan).await && !there(&attachment).await, "uploads that were cut short");
+        assert!(!there(&orphan).await && !there(&attachment).await && !there(&image).await, "uploads that were cut short");
         assert!(there(&kept).await && there(&young).await && there(&unknown).await);
+        note(&parts).await;
         sweep(&parts).await.unwrap();
+        let left = store::security::list(&parts.db, ACCOUNT, None, 10).await.unwrap();
+        assert_eq!(left.iter().map(|event| event.created_at).collect::<Vec<_>>(), [now], "the security log forgets");
     }
 }
