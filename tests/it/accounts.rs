@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use pixgate::config::settings::SignUp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -163,6 +164,17 @@ async fn sign_ups_and_keys_have_a_velocity() {
     assert_eq!(browser.post(&rotate, &json!({})).await.status, 429, "a rotation makes a key, too");
     app.advance(Duration::from_secs(1_800));
     browser.post("/api/v1/keys", &json!({"title": "c"})).await.expect(201);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn sign_up_can_be_left_to_admins() {
+    let app = TestApp::start(|settings| settings.accounts.sign_up = SignUp::Closed).await;
+    let mut browser = Browser::new(&app);
+    let refused = browser.post("/api/v1/auth/register", &json!({"email": "ada@example.com", "password": PASSWORD})).await.expect(403);
+    assert_eq!(refused["error"]["code"], json!("sign_up_closed"));
+    assert_eq!(browser.get("/api/v1/auth/options").await.expect(200)["sign_up_open"], json!(false));
+    app.admin.caller.post("/admin/v1/accounts", &json!({"email": "ada@example.com"})).await.expect(201);
     app.finish().await;
 }
 

@@ -130,8 +130,8 @@ pub struct SignInLink {
 
 /// Make a sign-in link
 ///
-/// For an owner who cannot sign in otherwise; hand it over safely. The audit trail names who made it, and the owner is told of the
-/// sign-in by mail.
+/// For an owner who cannot sign in otherwise; hand it over safely. The audit trail names who made it, and the owner is told by mail of a
+/// sign-in from somewhere new.
 #[utoipa::path(post, path = "/admin/v1/accounts/{id}/sign-in-link", tag = "Admin: accounts", security(("key" = ["admin"])),
     params(("id" = String, Path, description = "`acc_…`")),
     responses((status = 201, body = SignInLink), (status = 404, description = "`not_found`"), (status = 409, description = "The account is closed")))]
