@@ -24,6 +24,7 @@ pub mod openai;
 pub mod plan;
 pub mod responses;
 pub mod sse;
+pub mod texts;
 pub mod tokens;
 mod translate;
 

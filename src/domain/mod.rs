@@ -21,6 +21,7 @@ pub mod purse;
 pub mod quota;
 pub mod refusal;
 pub mod route;
+pub mod screening;
 pub mod usage;
 
 /// Credits in micros: 1 credit = 1 000 000 micros.

@@ -21,6 +21,7 @@ pub mod nodes;
 pub mod outbox;
 pub mod provider_keys;
 pub mod responses;
+pub mod screening;
 pub mod seal;
 pub mod sessions;
 mod sql;

@@ -8,6 +8,7 @@ mod compat;
 mod identity;
 mod ledger;
 mod routing;
+mod screening;
 mod stored_responses;
 mod upstream_facts;
 mod usage;
@@ -26,4 +27,5 @@ pub const ALL: &[Step] = &[
     stored_responses::STEP,
     compat::STEP,
     identity::STEP,
+    screening::STEP,
 ];
