@@ -3,6 +3,7 @@
 
 mod asks;
 mod ledger;
+mod screening;
 mod wire;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -10,6 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 fn all(criterion: &mut Criterion) {
     asks::bench(criterion);
     ledger::bench(criterion);
+    screening::bench(criterion);
     wire::bench(criterion);
 }
 

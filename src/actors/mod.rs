@@ -8,6 +8,7 @@ pub mod detached;
 pub mod directory;
 pub mod journal;
 pub mod places;
+pub mod screening;
 pub mod supervision;
 pub mod sweeper;
 pub mod upstream;

@@ -1,5 +1,5 @@
-//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old.
+//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers and
+//! screening hits that are old.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -24,6 +24,8 @@ pub struct Parts {
     pub clock: Clock,
     pub standing: Arc<NodeStanding>,
     pub interval: Duration,
+    /// How long hits of screening rules are kept.
+    pub screening_retention: Duration,
 }
 
 pub struct Sweeper {
@@ -77,14 +79,17 @@ async fn sweep(parts: &Parts) -> Result<(), StoreError> {
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
+    let retention = i64::try_from(parts.screening_retention.as_micros()).unwrap_or(i64::MAX);
+    let unscreened = store::screening::delete_hits(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
     let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
-    if expired + forgotten + responses + uncached + signed_out > 0 {
+    if expired + forgotten + responses + uncached + signed_out + unscreened > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
             responses_deleted = responses,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
+            screening_hits_deleted = unscreened,
             "swept"
         );
     }

@@ -8,15 +8,16 @@ use crate::{
         catalog::CatalogClient,
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
+        screening::{self, ScreeningClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
     },
     app::StartError,
     clock::Clock,
-    config::{Durability, Settings, secrets},
+    config::{Durability, OnOverrun, Settings, secrets},
     control::{Control, NodeFacts, Site},
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
-    pipeline::{self, CachePolicy, Drain, Pipeline},
+    pipeline::{self, CachePolicy, Drain, Pipeline, ScreeningPolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -59,6 +60,7 @@ pub struct Shared {
     pub accounts: Accounts,
     pub catalog: CatalogClient,
     pub journal: JournalClient,
+    pub screening: ScreeningClient,
     pub standing: Arc<NodeStanding>,
     pub drain: Drain,
     pub sealer: Sealer,
@@ -128,9 +130,17 @@ impl Node {
             breaker,
         };
         let catalog = catalog::start(catalog_parts, root.vitals());
+        let screening_parts = screening::Parts { db: db.clone(), metrics: metrics.clone(), tree: tree.clone() };
+        let screening = screening::start(screening_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
         if role == Role::Serve {
-            let parts = sweeper::Parts { db: db.clone(), clock: clock.clone(), standing: standing.clone(), interval };
+            let parts = sweeper::Parts {
+                db: db.clone(),
+                clock: clock.clone(),
+                standing: standing.clone(),
+                interval,
+                screening_retention: Duration::from_secs(settings.screening.hits_retention_days.saturating_mul(86_400)),
+            };
             sweeper::start(&tree, parts, root.vitals());
         }
         let workers = workers(settings);
@@ -151,6 +161,7 @@ impl Node {
             tree,
             catalog,
             journal,
+            screening,
             standing,
             sealer,
         };
@@ -166,6 +177,9 @@ impl Node {
         let parts = &self.parts;
         if !parts.journal.barrier(STOP_DEADLINE).await {
             tracing::error!("captures could not be written before the end; their leases expire");
+        }
+        if !parts.screening.flush().await {
+            tracing::error!("screening hits could not be written before the end and are lost");
         }
         let now = parts.clock.now();
         let signed_off = match self.role {
@@ -197,6 +211,7 @@ impl Shared {
             accounts: self.accounts.clone(),
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
+            screening: self.screening.clone(),
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
             hasher: self.hasher.clone(),
@@ -212,6 +227,7 @@ impl Shared {
             accounts: self.accounts.clone(),
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
+            screening: self.screening.clone(),
             connector,
             db: self.db.clone(),
             sealer: self.sealer.clone(),
@@ -334,6 +350,13 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
             ttl: Duration::from_secs(settings.cache.ttl_seconds),
             charge_percent: settings.cache.charge_percent,
             answer_bytes_max: settings.cache.answer_bytes_max,
+        },
+        screening: ScreeningPolicy {
+            work_bytes_max: settings.screening.work_bytes_max,
+            overrun_blocks: settings.screening.on_overrun == OnOverrun::Block,
+            keep_excerpts: settings.screening.keep_excerpts,
+            moderation_timeout: Duration::from_millis(settings.screening.moderation_timeout_ms),
+            moderation_bytes_max: settings.screening.moderation_bytes_max,
         },
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),

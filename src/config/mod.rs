@@ -15,6 +15,6 @@ mod tests;
 
 pub use self::{
     providers::{ProviderSeed, Providers},
-    settings::{Durability, Settings},
+    settings::{Durability, OnOverrun, Settings},
     source::{Loaded, Problem, Problems, Sources, load, variable},
 };

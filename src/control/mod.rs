@@ -22,6 +22,7 @@ pub mod owner;
 pub mod page;
 pub mod provider_keys;
 pub mod responses;
+pub mod screening;
 pub mod sign_in;
 pub mod usage;
 
@@ -32,7 +33,10 @@ pub use self::{
     page::{Page, PageRequest},
 };
 use crate::{
-    actors::{catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, supervision::ActorTree},
+    actors::{
+        catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, screening::ScreeningClient,
+        supervision::ActorTree,
+    },
     clock::Clock,
     domain::{Timestamp, key_hash::KeyHasher, refusal::Refusal},
     store::{Db, Durability, StoreError, ledger::LedgerFailure, seal::Sealer},
@@ -50,6 +54,7 @@ pub struct Control {
     pub accounts: Accounts,
     pub catalog: CatalogClient,
     pub journal: JournalClient,
+    pub screening: ScreeningClient,
     pub tree: ActorTree,
     pub sealer: Sealer,
     pub hasher: KeyHasher,

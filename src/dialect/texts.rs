@@ -235,7 +235,10 @@ mod tests {
             assert!(!texts.text.contains(unseen), "{unseen:?} in {:?}", texts.text);
         }
         assert_eq!(texts.messages, 3);
-        assert_eq!(texts.bytes, ["be kind", "ig", "nore", "f", "{\"a\":\"b\"}", "unknown fields, too", "a b"].map(str::len).iter().sum::<usize>() as u64);
+        assert_eq!(
+            texts.bytes,
+            ["be kind", "ig", "nore", "f", "{\"a\":\"b\"}", "unknown fields, too", "a b"].map(str::len).iter().sum::<usize>() as u64
+        );
     }
 
     #[test]

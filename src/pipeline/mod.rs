@@ -12,9 +12,11 @@ mod counting;
 mod drain;
 mod exchange;
 mod metering;
+mod moderation;
 mod relay;
 mod replay;
 mod routing;
+mod screening;
 mod settlement;
 mod stored;
 
@@ -27,6 +29,7 @@ pub use cache::{CachePolicy, CacheWish};
 pub use counting::count;
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
+pub use screening::ScreeningPolicy;
 
 use crate::{
     actors::{
@@ -35,6 +38,7 @@ use crate::{
         detached,
         directory::{Accounts, Presented},
         journal::{JournalClient, NotDurable},
+        screening::ScreeningClient,
     },
     clock::Clock,
     dialect::CallHead,
@@ -49,6 +53,7 @@ pub struct Pipeline {
     pub accounts: Accounts,
     pub catalog: CatalogClient,
     pub journal: JournalClient,
+    pub screening: ScreeningClient,
     pub connector: Connector,
     /// For earlier answers only: replays, the cache, and those kept for their callers.
     pub db: Db,
@@ -80,6 +85,7 @@ pub struct Policy {
     /// Longest conversation that is continued from kept answers, as a request body.
     pub responses_bytes_max: usize,
     pub cache: CachePolicy,
+    pub screening: ScreeningPolicy,
     /// Percent of its price that a call costs when it is made with a key of the caller's own.
     pub own_key_fee_percent: u32,
     /// Whether spans are exported; without it calls make none.

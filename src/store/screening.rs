@@ -91,6 +91,20 @@ pub async fn list_rules(db: &Db) -> Result<Vec<Rule>, StoreError> {
     db.within(async { query.all(db.read()).await?.into_iter().map(rule_of).collect() }).await
 }
 
+pub async fn count_rules(db: &Db) -> Result<u64, StoreError> {
+    count(db, "SELECT COUNT(*) AS counted FROM screening_rules").await
+}
+
+pub async fn count_exemptions(db: &Db) -> Result<u64, StoreError> {
+    count(db, "SELECT COUNT(*) AS counted FROM screening_exemptions").await
+}
+
+async fn count(db: &Db, text: &str) -> Result<u64, StoreError> {
+    let row = db.within(async { sql::one(db.read(), text, []).await }).await?;
+    let rows: i64 = row.map_or(Ok(0), |row| row.try_get("", "counted"))?;
+    sql::number(rows, "rows")
+}
+
 pub async fn get_rule(db: &Db, id: &str) -> Result<Option<Rule>, StoreError> {
     let query = Rules::find_by_id(id);
     db.within(async { query.one(db.read()).await?.map(rule_of).transpose() }).await
@@ -189,7 +203,8 @@ pub async fn release(db: &Db, hit_id: &str, release: &Release, exemption: &Exemp
         created_by: exemption.created_by.clone(),
         created_at: exemption.created_at,
     };
-    let known = OnConflict::columns([screening_exemptions::Column::AccountId, screening_exemptions::Column::RuleId]).do_nothing().to_owned();
+    let known =
+        OnConflict::columns([screening_exemptions::Column::AccountId, screening_exemptions::Column::RuleId]).do_nothing().to_owned();
     db.within(async {
         let transaction = db.begin().await?;
         sql::execute(&transaction, text, values).await?;

@@ -22,7 +22,7 @@ const LAYERS: [(&str, u8); 12] = [
 ];
 
 /// Words that may stand in these layers only.
-const FENCES: [(&str, &[&str]); 9] = [
+const FENCES: [(&str, &[&str]); 12] = [
     ("sea_orm::", &["store"]),
     // Telemetry exports traces with it; calls to models are made in `upstream` only.
     ("hyper", &["upstream", "telemetry"]),
@@ -30,6 +30,10 @@ const FENCES: [(&str, &[&str]); 9] = [
     ("actix::", &["actors", "http", "app"]),
     ("governor", &["actors", "clock"]),
     ("std::env", &["config"]),
+    // What runs over callers' texts is bounded in one place.
+    ("aho_corasick::", &["domain"]),
+    ("regex::", &["domain"]),
+    ("regex_syntax::", &["domain"]),
     ("process::exit", &["app", "main"]),
     ("SystemTime", &["clock"]),
     ("spawn_local", &["actors", "upstream"]),

@@ -38,5 +38,6 @@ mod operations;
 mod providers;
 mod responses;
 mod routing;
+mod screening;
 mod support;
 mod translation;

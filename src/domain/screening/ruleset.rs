@@ -12,8 +12,7 @@ use regex::{Regex, RegexBuilder};
 use regex_syntax::{ParserBuilder, ast};
 
 use super::{
-    Rule, RuleKind,
-    literals,
+    Rule, RuleKind, literals,
     text::{folded, normalized},
 };
 
@@ -68,7 +67,10 @@ struct Compiled {
 enum Test {
     Regex(Expression),
     /// The term itself: the automaton finds it.
-    Term { needle: String, is_exact: bool },
+    Term {
+        needle: String,
+        is_exact: bool,
+    },
     Hosts(Vec<Host>),
     MaxBytes(u64),
     MaxMessages(u64),
@@ -227,7 +229,8 @@ impl Ruleset {
             let mut on = |literal: &str, host: usize| patterns.entry(literal.to_owned()).or_default().push(Trigger { rule: index, host });
             match &compiled.test {
                 Test::Regex(Expression { literals: Some(literals), .. }) => literals.iter().for_each(|literal| on(literal, 0)),
-                Test::Term { needle, is_exact } => on(if *is_exact { &*folded(needle) } else { needle }, 0),
+                Test::Term { needle, is_exact: true } => on(&folded(needle), 0),
+                Test::Term { needle, is_exact: false } => on(needle, 0),
                 Test::Hosts(hosts) => hosts.iter().enumerate().for_each(|(at, host)| on(&host.name, at)),
                 Test::Regex(_) | Test::MaxBytes(_) | Test::MaxMessages(_) => self.always.push(index),
                 Test::Moderation => {}
@@ -262,9 +265,10 @@ impl Ruleset {
         self.rules.iter().enumerate().filter(|(_, compiled)| covers(compiled)).map(|(index, _)| index).collect()
     }
 
-    /// Whether any rule needs the text itself.
-    pub fn wants_moderation(&self) -> bool {
-        self.rules.iter().any(|compiled| matches!(compiled.test, Test::Moderation))
+    /// How many expressions run on every text, among the rules that `counts` takes by their id.
+    pub fn literal_less(&self, counts: impl Fn(&str) -> bool) -> usize {
+        let runs_always = |compiled: &&Compiled| matches!(compiled.test, Test::Regex(Expression { literals: None, .. }));
+        self.rules.iter().filter(runs_always).filter(|compiled| counts(&compiled.rule.id)).count()
     }
 
     /// Places of the rules that a call hits, in their order; moderation models aside. Looks at `work_bytes_max` bytes at most, counted

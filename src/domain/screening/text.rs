@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use unicode_normalization::{UnicodeNormalization, is_nfkc_quick, IsNormalized};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// Characters without width that split words for a matcher and not for a reader: zero-width spaces and joiners, soft hyphens, marks of
 /// direction, variation selectors, tags.
@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn disguises_come_off() {
-        for disguised in ["ig\u{200b}nore", "ｉｇｎｏｒｅ", "𝐢𝐠𝐧𝐨𝐫𝐞", "i\u{ad}gnore\u{feff}", "ig\u{e0061}nore", "ⓘgnore"] {
+        for disguised in ["ig\u{200b}nore", "ｉｇｎｏｒｅ", "𝐢𝐠𝐧𝐨𝐫𝐞", "i\u{ad}gnore\u{feff}", "ig\u{e0061}nore", "ⓘgnore"]
+        {
             assert_eq!(normalized(disguised), "ignore", "{disguised:?}");
         }
         for plain in ["ignore", "größe", "字", "", "\u{7}\n"] {

@@ -8,6 +8,7 @@ pub mod credits;
 pub(super) mod extract;
 pub mod keys;
 pub mod node;
+pub mod screening;
 pub mod usage;
 pub mod views;
 
@@ -23,7 +24,8 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(keys::configure)
         .configure(catalog::configure)
         .configure(usage::configure)
-        .configure(node::configure);
+        .configure(node::configure)
+        .configure(screening::configure);
 }
 
 /// The answer to methods that a path does not have.

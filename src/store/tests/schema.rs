@@ -288,15 +288,7 @@ async fn entities_match_the_migration() {
         assert_matches(
             db,
             "screening_exemptions",
-            row!(screening_exemptions {
-                id: "x",
-                account_id: "a",
-                rule_id: "r",
-                hit_id: "h",
-                reason: "w",
-                created_by: "k",
-                created_at: 1
-            }),
+            row!(screening_exemptions { id: "x", account_id: "a", rule_id: "r", hit_id: "h", reason: "w", created_by: "k", created_at: 1 }),
         )
         .await;
         assert_matches(
