@@ -18,9 +18,9 @@ use super::{
 
 pub const PATTERN_BYTES_MAX: usize = 4_096;
 /// Of one compiled expression, in bytes.
-const COMPILED_BYTES_MAX: usize = 1024 * 1024;
+const COMPILED_BYTES_MAX: usize = 512 * 1024;
 /// Of the lazily built tables that speed one expression up, in bytes.
-const TABLES_BYTES_MAX: usize = 1024 * 1024;
+const TABLES_BYTES_MAX: usize = 512 * 1024;
 const NESTING_MAX: u32 = 50;
 /// Enabled expressions without a literal that picks them: each runs over every text.
 pub const LITERAL_LESS_MAX: usize = 50;
