@@ -5,6 +5,7 @@ mod credits;
 mod responses;
 mod rows;
 mod schema;
+mod screening;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 

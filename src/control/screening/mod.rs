@@ -1,9 +1,14 @@
 //! Screening: the operator's rules, what they hit, and the accounts that are exempt from one. A write counts for the very next call.
+//!
+//! Absent on purpose: matching (see `domain::screening`) and what a hit does to a call (see `pipeline`).
+
+mod hits;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+pub use self::hits::{HitRelease, ShownHit, delete_exemption, get_hit, list_exemptions, list_hits, release_hit};
 use super::{
     Actor, Control, ControlError, Page, PageRequest, audit, given,
     input::{check_id, check_range, check_text},
@@ -15,7 +20,7 @@ use crate::{
         catalog::ModelKind,
         screening::{self as rules, Action, BUNDLED_SETS, LITERAL_LESS_MAX, Moderator, Overrun, RuleKind, Ruleset, Subject},
     },
-    store::{self, screening::Release},
+    store,
 };
 
 pub use crate::{
@@ -25,12 +30,10 @@ pub use crate::{
 
 const NAME_LENGTH_MAX: usize = 200;
 const NOTE_LENGTH_MAX: usize = 2_000;
-const REASON_LENGTH_MAX: usize = 500;
 const PRIORITY_MAX: i32 = 10_000;
 const TARGETS_MAX: usize = 200;
 const CATEGORIES_MAX: usize = 50;
 const RULES_MAX: u64 = 20_000;
-const EXEMPTIONS_MAX: u64 = 100_000;
 const TEST_BYTES_MAX: usize = 256 * 1024;
 /// What a test may look at, however many rules there are.
 const TEST_WORK_BYTES_MAX: u64 = 1 << 30;
@@ -171,21 +174,6 @@ pub struct Tested {
     pub moderations: Vec<Rule>,
 }
 
-/// Why a hit was a mistake.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HitRelease {
-    #[schema(example = "a customer's product has that name", min_length = 1, max_length = 500)]
-    pub reason: String,
-}
-
-/// A hit with what was kept of the text.
-#[derive(Debug, Clone)]
-pub struct ShownHit {
-    pub hit: Hit,
-    pub excerpt: Option<String>,
-}
-
 /// All rules, newest first.
 pub async fn list_rules(control: &Control, page: &PageRequest) -> Result<Page<Rule>, ControlError> {
     Ok(Page::of_all(store::screening::list_rules(&control.db).await?, page, |rule| rule.id.clone()))
@@ -245,7 +233,7 @@ pub async fn delete_rule(control: &Control, actor: &Actor, id: &str) -> Result<(
 
 /// Installs bundled sets and rules of one's own, in one step.
 pub async fn import_rules(control: &Control, actor: &Actor, import: RuleImport) -> Result<ImportedRules, ControlError> {
-    for (index, set) in import.sets.iter().enumerate().filter(|(_, set)| !BUNDLED_SETS.contains(&set.as_str())) {
+    if let Some((index, set)) = import.sets.iter().enumerate().find(|(_, set)| !BUNDLED_SETS.contains(&set.as_str())) {
         let param = format!("sets[{index}]");
         return Err(ControlError::invalid(&param, format!("there is no bundled set '{set}'; there are {}", BUNDLED_SETS.join(", "))));
     }
@@ -316,68 +304,6 @@ pub async fn test_rules(control: &Control, test: RuleTest) -> Result<Tested, Con
     let mut enabled = hits.iter().filter(|rule| rule.enabled).map(|rule| rule.action);
     let decisive = enabled.clone().find(|action| *action != Action::Flag);
     Ok(Tested { outcome: decisive.or(enabled.next()), hits, moderations })
-}
-
-/// Hits, newest first, all those included that calls ended with before.
-pub async fn list_hits(control: &Control, filter: &HitFilter, page: &PageRequest) -> Result<Page<ShownHit>, ControlError> {
-    flush(control).await?;
-    let hits = store::screening::list_hits(&control.db, filter, page.after(), page.rows()).await?;
-    let page = Page::cut(hits, page, |hit| hit.id.clone());
-    Ok(Page { items: page.items.into_iter().map(|hit| shown(control, hit)).collect(), next: page.next })
-}
-
-pub async fn get_hit(control: &Control, id: &str) -> Result<ShownHit, ControlError> {
-    flush(control).await?;
-    let hit = store::screening::get_hit(&control.db, id).await?.ok_or_else(|| ControlError::NotFound(format!("screening hit {id}")))?;
-    Ok(shown(control, hit))
-}
-
-/// Declares a hit a mistake: the account is exempt from its rule from now on. Again, it changes nothing.
-pub async fn release_hit(control: &Control, actor: &Actor, id: &str, release: HitRelease) -> Result<ShownHit, ControlError> {
-    check_text("reason", &release.reason, REASON_LENGTH_MAX)?;
-    let found = get_hit(control, id).await?;
-    if found.hit.release.is_some() {
-        return Ok(found);
-    }
-    let Hit { rule_id, account_id, .. } = found.hit.clone();
-    if store::screening::get_rule(&control.db, &rule_id).await?.is_none() {
-        let why = "no rule stands behind this hit any more, so there is nothing to exempt the account from";
-        return Err(ControlError::Conflict(why.to_owned()));
-    }
-    let exempt = store::screening::count_exemptions(&control.db).await?;
-    if exempt >= EXEMPTIONS_MAX {
-        return Err(ControlError::Conflict(format!("there are {exempt} exemptions, the most there may be; change the rule instead")));
-    }
-    let release = Release { at: control.clock.now(), by: actor.id.clone(), reason: release.reason };
-    let exemption = Exemption {
-        id: control.clock.new_id("scx"),
-        account_id: account_id.clone(),
-        rule_id: rule_id.clone(),
-        hit_id: id.to_owned(),
-        reason: release.reason.clone(),
-        created_by: actor.id.clone(),
-        created_at: release.at,
-    };
-    store::screening::release(&control.db, id, &release, &exemption).await?;
-    publish(control).await?;
-    let details = json!({ "account": account_id, "rule": rule_id, "reason": release.reason });
-    audit::note(control, actor, "screening_hit.release", id, details).await;
-    get_hit(control, id).await
-}
-
-/// All exemptions, newest first.
-pub async fn list_exemptions(control: &Control, page: &PageRequest) -> Result<Page<Exemption>, ControlError> {
-    Ok(Page::of_all(store::screening::list_exemptions(&control.db).await?, page, |exemption| exemption.id.clone()))
-}
-
-/// From the very next call on the rule counts for the account again.
-pub async fn delete_exemption(control: &Control, actor: &Actor, id: &str) -> Result<(), ControlError> {
-    let deleted = store::screening::delete_exemption(&control.db, id).await?;
-    let deleted = deleted.ok_or_else(|| ControlError::NotFound(format!("screening exemption {id}")))?;
-    publish(control).await?;
-    let details = json!({ "account": deleted.account_id, "rule": deleted.rule_id });
-    audit::note(control, actor, "screening_exemption.delete", id, details).await;
-    Ok(())
 }
 
 impl NewRule {
@@ -510,14 +436,6 @@ fn describe(rule: &Rule) -> serde_json::Value {
     })
 }
 
-fn shown(control: &Control, hit: Hit) -> ShownHit {
-    let excerpt = store::screening::open_excerpt(&control.sealer, &hit).unwrap_or_else(|error| {
-        tracing::warn!(error = %error, hit.id = %hit.id, "the excerpt of a hit cannot be opened");
-        None
-    });
-    ShownHit { hit, excerpt }
-}
-
 /// Has every call that begins from now on screened by what the store holds.
 async fn publish(control: &Control) -> Result<(), ControlError> {
     control.screening.reload().await.map_err(|error| match error {
@@ -525,11 +443,4 @@ async fn publish(control: &Control) -> Result<(), ControlError> {
         ScreeningError::Actor(error) => ControlError::Unavailable(format!("the actor of screening did not answer: {error:?}")),
         ScreeningError::Compile => ControlError::Internal(error.to_string()),
     })
-}
-
-async fn flush(control: &Control) -> Result<(), ControlError> {
-    if control.screening.flush().await {
-        return Ok(());
-    }
-    Err(ControlError::Unavailable("hits of screening rules wait to be written".to_owned()))
 }
