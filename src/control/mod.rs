@@ -29,6 +29,7 @@ pub mod passwords;
 pub mod people;
 pub mod provider_keys;
 pub mod responses;
+pub mod screening;
 pub mod sign_in;
 pub mod tickets;
 pub mod usage;
@@ -42,7 +43,7 @@ pub use self::{
 use crate::{
     actors::{
         catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys, mailer::MailerClient,
-        supervision::ActorTree,
+        screening::ScreeningClient, supervision::ActorTree,
     },
     blobs::{BlobError, Blobs},
     clock::Clock,
@@ -62,6 +63,7 @@ pub struct Control {
     pub accounts: Accounts,
     pub catalog: CatalogClient,
     pub journal: JournalClient,
+    pub screening: ScreeningClient,
     pub tree: ActorTree,
     pub sealer: Sealer,
     /// Contents that rows only name; see [`crate::actors::blobs`].

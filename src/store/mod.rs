@@ -27,6 +27,7 @@ pub mod outbox;
 pub mod people;
 pub mod provider_keys;
 pub mod responses;
+pub mod screening;
 pub mod seal;
 pub mod security;
 pub mod sessions;

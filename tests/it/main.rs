@@ -49,6 +49,7 @@ mod providers;
 mod realtime;
 mod responses;
 mod routing;
+mod screening;
 mod support;
 mod tickets;
 mod translation;
