@@ -200,7 +200,8 @@ fn holds(folder: &Path, needle: &str) -> bool {
         .any(|bytes| bytes.windows(needle.len()).any(|part| part == needle.as_bytes()))
 }
 
-#[tokio::test]
+// The catcher answers while the test waits for a command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_mail_server_links_are_printed_and_mails_kept() {
     let mut process = TestProcess::start(&[]).await;
     put(&process, OWNER, Duration::ZERO).await;

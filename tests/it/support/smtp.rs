@@ -65,7 +65,6 @@ struct Inbox {
     /// In the order they came; `None` once a test has taken them.
     mails: Vec<(String, Option<Mail>)>,
     faults: HashMap<String, Fault>,
-    /// RCPT commands by address, with those that were refused.
 }
 
 pub struct Smtp {
