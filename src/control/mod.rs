@@ -20,6 +20,7 @@ pub mod keys;
 pub mod leaks;
 pub mod legacy;
 pub mod mail;
+pub mod members;
 pub mod node;
 pub mod outbox;
 pub mod owner;

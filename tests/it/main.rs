@@ -40,6 +40,7 @@ mod leaks;
 mod legacy_keys;
 mod mail;
 mod media;
+mod members;
 mod messages;
 mod models;
 mod operations;

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod keys;
 pub mod me;
+pub mod members;
 pub mod owner;
 pub mod pages;
 pub mod session;
@@ -20,6 +21,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(keys::configure)
         .configure(auth::configure)
         .configure(me::configure)
+        .configure(members::configure)
         .configure(pages::configure)
         .configure(tickets::configure);
 }

@@ -12,9 +12,14 @@ use actix_web::{
 };
 use serde::Deserialize;
 
-use super::{owner::check_origin, session::escape, visitor::Visitor};
+use super::{
+    owner::{check_origin, session_cookie},
+    session::escape,
+    visitor::Visitor,
+};
 use crate::{
-    control::people,
+    control::{members, owner, people},
+    domain::{account::Account, member::Role},
     http::{admin::only, error::ApiError},
     telemetry::redact::Secret,
 };
@@ -26,6 +31,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .service(page("/auth/verify").route(web::get().to(verify_page)).route(web::post().to(verify_form)))
         .service(page("/auth/email").route(web::get().to(email_page)).route(web::post().to(email_form)))
+        .service(page("/auth/invitation").route(web::get().to(invitation_page)).route(web::post().to(invitation_form)))
         .service(page("/auth/reset").route(web::get().to(reset_page)).route(web::post().to(reset_form)))
         .service(page("/auth/forgot").route(web::get().to(forgot_page)).route(web::post().to(forgot_form)));
 }
@@ -68,6 +74,26 @@ async fn email_form(request: HttpRequest, visitor: Visitor, form: web::Form<Toke
     let token = form.into_inner().token;
     let outcome = control.to_the_end(|control| async move { people::confirm_email(&control, &visitor, &token).await }).await;
     Ok(said(outcome.map(|account| format!("{} is the address of your account now.", account.email)).map_err(ApiError::from)))
+}
+
+async fn invitation_page(query: web::Query<TokenQuery>) -> HttpResponse {
+    let hint = "<p>Sign in first, with the address that this invitation was sent to.</p>";
+    let fields = format!("{hint}{}", hidden(&query.token));
+    form_page("Invitation to an account", "/auth/invitation", &fields, "Accept")
+}
+
+/// The session cookie is not sent along with forms of other sites, and the origin is checked besides: no token is needed here.
+async fn invitation_form(request: HttpRequest, visitor: Visitor, form: web::Form<TokenQuery>) -> Result<HttpResponse, ApiError> {
+    check_origin(&request, &visitor.control)?;
+    let session_token = session_cookie(&request).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
+    let token = form.into_inner().token;
+    let work = |control| async move {
+        let owner = owner::of_session(&control, &session_token, None).await?;
+        members::accept(&control, &owner, &token).await
+    };
+    let outcome = visitor.control.to_the_end(work).await;
+    let told = |(account, role): (Account, Role)| format!("You may act for the account of {} now, as {}.", account.email, role.as_str());
+    Ok(said(outcome.map(told).map_err(ApiError::from)))
 }
 
 async fn reset_page(query: web::Query<TokenQuery>) -> HttpResponse {
