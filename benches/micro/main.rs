@@ -10,6 +10,7 @@
 mod asks;
 mod dialects;
 mod ledger;
+mod screening;
 mod wire;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -18,6 +19,7 @@ fn all(criterion: &mut Criterion) {
     asks::bench(criterion);
     dialects::bench(criterion);
     ledger::bench(criterion);
+    screening::bench(criterion);
     wire::bench(criterion);
 }
 

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod legacy_keys;
 pub mod mailer;
 pub mod places;
+pub mod screening;
 pub mod supervision;
 pub mod sweeper;
 pub mod throttle;

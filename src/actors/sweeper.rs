@@ -1,5 +1,6 @@
 //! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old, mails that are old, files that expired, blobs that no row names, tickets that nobody goes on with, news of policies.
+//! old, mails and screening hits that are old, files that expired, blobs that no row names, tickets that nobody goes on with, news of
+//! policies.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -46,6 +47,8 @@ pub struct Parts {
     /// For which mails are kept once nothing is to be done for them.
     pub mail_retention: Duration,
     pub announcer: Announcer,
+    /// How long hits of screening rules are kept.
+    pub screening_retention: Duration,
 }
 
 pub struct Sweeper {
@@ -130,12 +133,14 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
     let retention = Timestamp::try_from(parts.mail_retention.as_micros()).unwrap_or(Timestamp::MAX);
     let mails = store::outbox::delete_old(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
+    let retention = i64::try_from(parts.screening_retention.as_micros()).unwrap_or(i64::MAX);
+    let unscreened = store::screening::delete_hits(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
     let files = forget_files(parts, now).await?;
     let tickets = match parts.close_tickets_after {
         Some(age) => store::tickets::close_idle(&parts.db, now - age, now, BATCH_MAX).await?,
         None => 0,
     };
-    if tickets + files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails > 0 {
+    if tickets + files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails + unscreened > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
@@ -146,6 +151,7 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
             files_deleted = files,
             tickets_closed = tickets,
             mails_deleted = mails,
+            screening_hits_deleted = unscreened,
             "swept"
         );
     }
@@ -283,6 +289,7 @@ mod tests {
             security_log: 1_800 * SECOND,
             mail_retention: Duration::from_secs(86_400),
             announcer: Announcer { sealer: store::seal::Sealer::new(&[7; 32]).unwrap(), public_url: "http://127.0.0.1".into() },
+            screening_retention: Duration::from_secs(86_400),
         };
         note(&parts).await;
         let kept = put(&parts, BlobArea::Files, Some(None)).await;

@@ -42,6 +42,7 @@ pub async fn prepare(control: &Control, settings: &Settings) -> Result<Option<We
     control::bootstrap::ensure_builtin(control).await?;
     ensure_providers(control, settings).await?;
     control.catalog.reload().await.map_err(|error| StartError::Internal(error.to_string()))?;
+    control.screening.reload().await.map_err(|error| StartError::Internal(error.to_string()))?;
     let demo_credits = settings.bootstrap.demo_credits_micros;
     let welcome = match control::bootstrap::first_start(control, demo_credits).await? {
         Some(created) => {

@@ -12,13 +12,14 @@ use crate::{
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
         legacy_keys::{self, LegacyKeysClient},
         mailer::{self, MailerClient},
+        screening::{self, ScreeningClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
     },
     app::StartError,
     blobs::Blobs,
     clock::Clock,
-    config::{Durability, Settings, secrets, settings::SignUp},
+    config::{Durability, OnOverrun, Settings, secrets, settings::SignUp},
     control::{
         Control, NodeFacts, Site,
         files::FilePolicy,
@@ -29,7 +30,7 @@ use crate::{
     },
     domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
     mail::smtp::Smtp,
-    pipeline::{self, CachePolicy, Drain, Pipeline, realtime::RealtimePolicy},
+    pipeline::{self, CachePolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -72,6 +73,7 @@ pub struct Shared {
     pub accounts: Accounts,
     pub catalog: CatalogClient,
     pub journal: JournalClient,
+    pub screening: ScreeningClient,
     pub standing: Arc<NodeStanding>,
     pub drain: Drain,
     pub sealer: Sealer,
@@ -151,6 +153,8 @@ impl Node {
             breaker,
         };
         let catalog = catalog::start(catalog_parts, root.vitals());
+        let screening_parts = screening::Parts { db: db.clone(), metrics: metrics.clone(), tree: tree.clone() };
+        let screening = screening::start(screening_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
         if role == Role::Serve {
             let parts = sweeper::Parts {
@@ -160,6 +164,7 @@ impl Node {
                 standing: standing.clone(),
                 interval,
                 close_tickets_after: settings.tickets.close_after(),
+                screening_retention: Duration::from_secs(settings.screening.hits_retention_days.saturating_mul(86_400)),
                 mail_retention: Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400)),
                 security_log: days(settings.privacy.security_log_days),
                 announcer: Announcer { sealer: sealer.clone(), public_url: settings.public_url().into() },
@@ -222,6 +227,7 @@ impl Node {
             tree,
             catalog,
             journal,
+            screening,
             standing,
             sealer,
             blobs,
@@ -238,6 +244,9 @@ impl Node {
         let parts = &self.parts;
         if !parts.journal.barrier(STOP_DEADLINE).await {
             tracing::error!("captures could not be written before the end; their leases expire");
+        }
+        if !parts.screening.flush().await {
+            tracing::error!("screening hits could not be written before the end and are lost");
         }
         let now = parts.clock.now();
         let signed_off = match self.role {
@@ -269,6 +278,7 @@ impl Shared {
             accounts: self.accounts.clone(),
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
+            screening: self.screening.clone(),
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
             blobs: self.blobs.clone(),
@@ -291,6 +301,7 @@ impl Shared {
             accounts: self.accounts.clone(),
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
+            screening: self.screening.clone(),
             connector,
             db: self.db.clone(),
             sealer: self.sealer.clone(),
@@ -475,6 +486,13 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
             ttl: Duration::from_secs(settings.cache.ttl_seconds),
             charge_percent: settings.cache.charge_percent,
             answer_bytes_max: settings.cache.answer_bytes_max,
+        },
+        screening: ScreeningPolicy {
+            work_bytes_max: settings.screening.work_bytes_max,
+            overrun_blocks: settings.screening.on_overrun == OnOverrun::Block,
+            keep_excerpts: settings.screening.keep_excerpts,
+            moderation_timeout: Duration::from_millis(settings.screening.moderation_timeout_ms),
+            moderation_bytes_max: settings.screening.moderation_bytes_max,
         },
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),

@@ -219,6 +219,45 @@ section! {
     }
 }
 
+/// What happens when something could not be screened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOverrun {
+    #[default]
+    Block,
+    Allow,
+}
+
+impl Kind for OnOverrun {
+    const SHAPE: Shape = Shape::Text;
+    const ACCEPTS: &'static str = "block or allow";
+    fn show(&self) -> String {
+        match self {
+            Self::Block => "block",
+            Self::Allow => "allow",
+        }
+        .to_owned()
+    }
+}
+
+section! {
+    /// `[screening]`
+    Screening in "screening" {
+        /// Bytes that all rules together may look at in one call; every expression that runs over a text counts its length.
+        work_bytes_max: u64 = 1_073_741_824, 65_536 to 1_099_511_627_776;
+        /// What happens to a call that would need more: `block` or `allow` (it is flagged then).
+        on_overrun: OnOverrun = OnOverrun::Block;
+        /// Keep a little of what a rule found (120 characters, encrypted) with each hit.
+        keep_excerpts: bool = false;
+        /// Days for which hits are kept.
+        hits_retention_days: u64 = 90, 1 to 3650;
+        /// Milliseconds in which a moderation model must have answered for a rule.
+        moderation_timeout_ms: u64 = 2_000, 10 to 60_000;
+        /// Longest text, in bytes, that a moderation model is given; a longer one counts as an error of the rule.
+        moderation_bytes_max: usize = 262_144, 1024 to GIBIBYTE;
+    }
+}
+
 section! {
     /// `[cache]`
     Cache in "cache" {
@@ -497,6 +536,7 @@ pub struct Settings {
     pub blobs: BlobSettings,
     pub files: Files,
     pub tickets: Tickets,
+    pub screening: Screening,
     pub compat: Compat,
     pub bench: Bench,
 }
@@ -530,6 +570,7 @@ impl Settings {
             BlobSettings::SETTINGS,
             Files::SETTINGS,
             Tickets::SETTINGS,
+            Screening::SETTINGS,
             Bench::SETTINGS,
             RESERVED,
         ]

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod leaks;
 pub mod legacy;
 pub mod mail;
+pub mod members;
 pub mod node;
 pub mod outbox;
 pub mod owner;
@@ -30,6 +31,7 @@ pub mod people;
 pub mod policies;
 pub mod provider_keys;
 pub mod responses;
+pub mod screening;
 pub mod sign_in;
 pub mod tickets;
 pub mod usage;
@@ -43,7 +45,7 @@ pub use self::{
 use crate::{
     actors::{
         catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys, mailer::MailerClient,
-        supervision::ActorTree,
+        screening::ScreeningClient, supervision::ActorTree,
     },
     blobs::{BlobError, Blobs},
     clock::Clock,
@@ -63,6 +65,7 @@ pub struct Control {
     pub accounts: Accounts,
     pub catalog: CatalogClient,
     pub journal: JournalClient,
+    pub screening: ScreeningClient,
     pub tree: ActorTree,
     pub sealer: Sealer,
     /// Contents that rows only name; see [`crate::actors::blobs`].

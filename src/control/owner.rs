@@ -62,9 +62,16 @@ pub async fn of_session(control: &Control, token: &str, acting_for: Option<&str>
     let (account, role) = match acting_for.filter(|id| *id != person.id) {
         None => (person.clone(), Role::Owner),
         Some(id) => {
-            let role = store::members::role(&control.db, id, &person.id).await?;
-            let role = role.ok_or_else(|| ControlError::NotFound(format!("account {id}")))?;
-            (accounts::get(control, id).await?, role)
+            if person.status != AccountStatus::Active {
+                return Err(Refusal::AccountNotActive("suspended").into());
+            }
+            let missing = || ControlError::NotFound(format!("account {id}"));
+            let role = store::members::role(&control.db, id, &person.id).await?.ok_or_else(missing)?;
+            let account = accounts::get(control, id).await?;
+            if account.status == AccountStatus::Closed {
+                return Err(missing());
+            }
+            (account, role)
         }
     };
     Ok(Owner { account, person_id: person.id, role, session_id: Some(session.id), actor })

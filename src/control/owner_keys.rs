@@ -11,6 +11,7 @@ use crate::{
     domain::{
         account::AccountStatus,
         api_key::{ApiKey, Scope},
+        member::Role,
         refusal::Refusal,
     },
     store,
@@ -21,7 +22,7 @@ const KEYS_MAX: usize = 1_000;
 
 pub async fn create(control: &Control, owner: &Owner, new: NewKey) -> Result<CreatedKey, ControlError> {
     check_active(owner)?;
-    check_scopes(new.scopes.as_deref().unwrap_or_default())?;
+    check_scopes(owner, new.scopes.as_deref().unwrap_or_default())?;
     check_room(control, owner).await?;
     control.people.guard.key(&owner.account.id)?;
     keys::create(control, &owner.actor, &owner.account.id, new).await
@@ -39,8 +40,8 @@ pub async fn get(control: &Control, owner: &Owner, id: &str) -> Result<ApiKey, C
 pub async fn patch(control: &Control, owner: &Owner, id: &str, patch: KeyPatch) -> Result<ApiKey, ControlError> {
     check_active(owner)?;
     let key = get(control, owner, id).await?;
-    check_scopes(&key.scopes)?;
-    check_scopes(patch.scopes.as_deref().unwrap_or_default())?;
+    check_scopes(owner, &key.scopes)?;
+    check_scopes(owner, patch.scopes.as_deref().unwrap_or_default())?;
     keys::patch(control, &owner.actor, id, patch).await
 }
 
@@ -53,7 +54,7 @@ pub async fn revoke(control: &Control, owner: &Owner, id: &str) -> Result<ApiKey
 pub async fn rotate(control: &Control, owner: &Owner, id: &str, rotation: &Rotation) -> Result<CreatedKey, ControlError> {
     check_active(owner)?;
     let key = get(control, owner, id).await?;
-    check_scopes(&key.scopes)?;
+    check_scopes(owner, &key.scopes)?;
     check_room(control, owner).await?;
     control.people.guard.key(&owner.account.id)?;
     keys::rotate(control, &owner.actor, &key.id, rotation).await
@@ -72,7 +73,12 @@ fn check_active(owner: &Owner) -> Result<(), ControlError> {
     }
 }
 
-fn check_scopes(scopes: &[Scope]) -> Result<(), ControlError> {
+fn check_scopes(owner: &Owner, scopes: &[Scope]) -> Result<(), ControlError> {
+    // A key of this scope may do what an admin may: who may do less must not make one, nor get hold of its text.
+    if scopes.contains(&Scope::Account) && owner.role < Role::Admin {
+        let wish = "make, change or rotate keys of scope 'account'";
+        return Err(Refusal::RoleMissing { role: owner.role.as_str(), wish }.into());
+    }
     if scopes.contains(&Scope::Admin) {
         return Err(Refusal::ScopeNotYours(Scope::Admin.as_str()).into());
     }

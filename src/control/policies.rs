@@ -16,12 +16,12 @@ const BODY_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Document {
+pub enum PolicyDocument {
     Terms,
     Privacy,
 }
 
-impl Document {
+impl PolicyDocument {
     pub const ALL: [Self; 2] = [Self::Terms, Self::Privacy];
 
     pub fn as_str(self) -> &'static str {
@@ -44,7 +44,7 @@ impl Document {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPolicy {
-    pub document: Document,
+    pub document: PolicyDocument,
     #[schema(example = "2026-12", max_length = 40)]
     pub version: String,
     /// Markdown, at most 512 KiB.
@@ -60,7 +60,7 @@ pub struct NewPolicy {
 /// What an account accepted of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    pub document: Document,
+    pub document: PolicyDocument,
     /// The version in force.
     pub current: String,
     /// When the account accepted that version.
@@ -108,7 +108,7 @@ pub async fn current(control: &Control) -> Result<Vec<Policy>, ControlError> {
 }
 
 /// A version that is named, or the one in force.
-pub async fn read(control: &Control, document: Document, version: Option<&str>) -> Result<Policy, ControlError> {
+pub async fn read(control: &Control, document: PolicyDocument, version: Option<&str>) -> Result<Policy, ControlError> {
     let document = document.as_str();
     let found = match version {
         Some(version) => store::policies::get(&control.db, document, version).await?,
@@ -123,7 +123,7 @@ pub async fn accept(
     control: &Control,
     visitor: &Visitor,
     owner: &Owner,
-    document: Document,
+    document: PolicyDocument,
     version: &str,
 ) -> Result<Vec<Standing>, ControlError> {
     let policy = read(control, document, Some(version)).await?;
@@ -143,11 +143,11 @@ pub async fn accept(
 pub async fn standing(control: &Control, account_id: &str) -> Result<Vec<Standing>, ControlError> {
     let accepted = store::policies::acceptances(&control.db, account_id).await?;
     let current = current(control).await?;
-    let of = |document: Document| {
+    let of = |document: PolicyDocument| {
         let policy = current.iter().find(|policy| policy.document == document.as_str())?;
         let same = |acceptance: &&Acceptance| acceptance.document == policy.document && acceptance.version == policy.version;
         let accepted_at = accepted.iter().find(same).map(|acceptance| acceptance.accepted_at);
         Some(Standing { document, current: policy.version.clone(), accepted_at })
     };
-    Ok(Document::ALL.into_iter().filter_map(of).collect())
+    Ok(PolicyDocument::ALL.into_iter().filter_map(of).collect())
 }

@@ -27,6 +27,7 @@ pub mod plan;
 pub mod realtime;
 pub mod responses;
 pub mod sse;
+pub mod texts;
 pub mod tokens;
 mod translate;
 

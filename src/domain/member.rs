@@ -36,6 +36,19 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Whether somebody with this role may take a person from the role `from` (`None`: a stranger) to `to` (`None`: out). Nobody becomes
+    /// or stops being the owner; admins are the owner's to make.
+    pub fn may_move(self, from: Option<Self>, to: Option<Self>) -> bool {
+        let below = |bound: Self| from.is_none_or(|role| role < bound) && to.is_none_or(|role| role < bound);
+        match self {
+            Self::Owner => below(Self::Owner),
+            Self::Admin => below(Self::Admin),
+            Self::Developer | Self::Billing | Self::ReadOnly => false,
+        }
+    }
+}
+
 /// What routes of the account API ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
@@ -75,5 +88,20 @@ mod tests {
         assert_eq!(may(Role::Developer), [Read, ManageKeys, ManageTickets]);
         assert_eq!(may(Role::Admin), [Read, ManageKeys, ManageTickets, ManageBilling, ManageMembers]);
         assert_eq!(may(Role::Owner), all);
+    }
+
+    #[test]
+    fn who_moves_whom() {
+        let ends = [None, Some(Role::ReadOnly), Some(Role::Billing), Some(Role::Developer), Some(Role::Admin), Some(Role::Owner)];
+        for from in ends {
+            for to in ends {
+                let touches = |role| from == Some(role) || to == Some(role);
+                assert_eq!(Role::Owner.may_move(from, to), !touches(Role::Owner), "{from:?} {to:?}");
+                assert_eq!(Role::Admin.may_move(from, to), !touches(Role::Owner) && !touches(Role::Admin), "{from:?} {to:?}");
+                for role in [Role::Developer, Role::Billing, Role::ReadOnly] {
+                    assert!(!role.may_move(from, to), "{from:?} {to:?}");
+                }
+            }
+        }
     }
 }

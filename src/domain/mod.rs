@@ -24,6 +24,7 @@ pub mod purse;
 pub mod quota;
 pub mod refusal;
 pub mod route;
+pub mod screening;
 pub mod seal;
 pub mod ticket;
 pub mod usage;

@@ -85,6 +85,13 @@ pub enum Refusal {
     ModelNotAllowed(String),
     #[error("this key may not be used from {0}; ask the owner of the key to allow that address")]
     IpNotAllowed(String),
+    /// A screening rule; what it looks for is not told.
+    #[error(
+        "this request was refused by the content rule '{rule}' of this gateway; change what you send, or ask the operator with this request's id if it is a mistake"
+    )]
+    ContentScreened { rule: String },
+    #[error("this request is too large for the content rules of this gateway and was not let through; send less text at once")]
+    NotScreened,
     #[error("the model '{0}' does not exist; GET /v1/models lists the models you can use")]
     ModelNotFound(String),
     #[error("{limit} limit of this {scope} reached ({value}); retry after {retry_after_ms} ms", limit = .limit.as_str(), scope = .scope.as_str())]

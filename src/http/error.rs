@@ -173,6 +173,7 @@ impl From<Refusal> for ApiError {
             Refusal::BadSignature(_) => Self::new(StatusCode::UNAUTHORIZED, "invalid_signature", text),
             Refusal::ModelNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "model_not_allowed", text),
             Refusal::IpNotAllowed(_) => Self::new(StatusCode::FORBIDDEN, "ip_not_allowed", text),
+            Refusal::ContentScreened { .. } | Refusal::NotScreened => Self::new(StatusCode::FORBIDDEN, "content_screened", text),
             Refusal::ModelNotFound(_) => Self { param: Some("model".into()), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", text) },
             Refusal::RateLimited { limit, scope, retry_after_ms, .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", text).limited(limit, scope).retry_after(retry_after_ms)

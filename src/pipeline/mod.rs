@@ -13,10 +13,12 @@ mod drain;
 mod exchange;
 mod files;
 mod metering;
+mod moderation;
 pub mod realtime;
 mod relay;
 mod replay;
 mod routing;
+mod screening;
 mod settlement;
 mod stored;
 
@@ -29,6 +31,7 @@ pub use cache::{CachePolicy, CacheWish};
 pub use counting::count;
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
+pub use screening::ScreeningPolicy;
 
 use crate::{
     actors::{
@@ -37,6 +40,7 @@ use crate::{
         detached,
         directory::{Accounts, Presented},
         journal::{JournalClient, NotDurable},
+        screening::ScreeningClient,
     },
     blobs::Blobs,
     clock::Clock,
@@ -52,6 +56,7 @@ pub struct Pipeline {
     pub accounts: Accounts,
     pub catalog: CatalogClient,
     pub journal: JournalClient,
+    pub screening: ScreeningClient,
     pub connector: Connector,
     /// For earlier answers only: replays, the cache, and those kept for their callers.
     pub db: Db,
@@ -86,6 +91,7 @@ pub struct Policy {
     pub responses_bytes_max: usize,
     pub realtime: realtime::RealtimePolicy,
     pub cache: CachePolicy,
+    pub screening: ScreeningPolicy,
     /// Percent of its price that a call costs when it is made with a key of the caller's own.
     pub own_key_fee_percent: u32,
     /// Whether spans are exported; without it calls make none.

@@ -28,6 +28,7 @@ pub mod people;
 pub mod policies;
 pub mod provider_keys;
 pub mod responses;
+pub mod screening;
 pub mod seal;
 pub mod security;
 pub mod sessions;

@@ -1,6 +1,6 @@
 //! Joining and proving an address: each function is one transaction over the account, its credentials, tokens, sessions and mails.
 
-use pixgate_entities::{accounts as rows, external_identities, sign_ups};
+use pixgate_entities::{accounts as rows, external_identities, members, sign_ups};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
 use super::{
@@ -231,7 +231,7 @@ pub async fn change_password(
 }
 
 /// Takes away what was set up with a password by somebody who never proved the address: keys, second factor, sign-ins by others,
-/// links. An account that never had a password was set up by the operator and stays as it is.
+/// members, links. An account that never had a password was set up by the operator and stays as it is.
 async fn disown(connection: &impl ConnectionTrait, account_id: &str, now: Timestamp) -> Result<(), StoreError> {
     if !credentials::has_password(connection, account_id).await? {
         return Ok(());
@@ -239,6 +239,7 @@ async fn disown(connection: &impl ConnectionTrait, account_id: &str, now: Timest
     keys::revoke_all(connection, account_id, REVOKED_UNPROVEN, now).await?;
     credentials::clear_second_factor(connection, account_id, now).await?;
     external_identities::Entity::delete_many().filter(external_identities::Column::AccountId.eq(account_id)).exec(connection).await?;
+    members::Entity::delete_many().filter(members::Column::AccountId.eq(account_id)).exec(connection).await?;
     mail_tokens::revoke_all(connection, account_id).await
 }
 

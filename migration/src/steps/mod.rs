@@ -10,6 +10,7 @@ mod identity;
 mod ledger;
 mod legacy_keys;
 mod routing;
+mod screening;
 mod stored_responses;
 mod tickets;
 mod upstream_facts;
@@ -32,4 +33,5 @@ pub const ALL: &[Step] = &[
     files::STEP,
     tickets::STEP,
     legacy_keys::STEP,
+    screening::STEP,
 ];

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod image;
 pub mod keys;
 pub mod me;
+pub mod members;
 pub mod owner;
 pub mod pages;
 pub mod policies;
@@ -24,6 +25,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(me::configure)
         .configure(image::configure)
         .configure(policies::configure)
+        .configure(members::configure)
         .configure(pages::configure)
         .configure(tickets::configure);
 }

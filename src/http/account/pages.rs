@@ -13,15 +13,16 @@ use actix_web::{
 use serde::Deserialize;
 
 use super::{
-    owner::check_origin,
+    owner::{check_origin, session_cookie},
     session::{device_cookie, escape},
     visitor::Visitor,
 };
 use crate::{
     control::{
-        people,
-        policies::{self, Document},
+        members, owner, people,
+        policies::{self, PolicyDocument},
     },
+    domain::{account::Account, member::Role},
     http::{admin::only, error::ApiError, views::rfc3339},
     telemetry::redact::Secret,
 };
@@ -33,6 +34,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .service(page("/auth/verify").route(web::get().to(verify_page)).route(web::post().to(verify_form)))
         .service(page("/auth/email").route(web::get().to(email_page)).route(web::post().to(email_form)))
+        .service(page("/auth/invitation").route(web::get().to(invitation_page)).route(web::post().to(invitation_form)))
         .service(page("/auth/reset").route(web::get().to(reset_page)).route(web::post().to(reset_form)))
         .service(page("/auth/forgot").route(web::get().to(forgot_page)).route(web::post().to(forgot_form)))
         .service(web::resource("/policies/{document}").route(web::get().to(policy_page)).default_service(only("GET")));
@@ -78,6 +80,26 @@ async fn email_form(request: HttpRequest, visitor: Visitor, form: web::Form<Toke
     Ok(said(outcome.map(|account| format!("{} is the address of your account now.", account.email)).map_err(ApiError::from)))
 }
 
+async fn invitation_page(query: web::Query<TokenQuery>) -> HttpResponse {
+    let hint = "<p>Sign in first, with the address that this invitation was sent to.</p>";
+    let fields = format!("{hint}{}", hidden(&query.token));
+    form_page("Invitation to an account", "/auth/invitation", &fields, "Accept")
+}
+
+/// The session cookie is not sent along with forms of other sites, and the origin is checked besides: no token is needed here.
+async fn invitation_form(request: HttpRequest, visitor: Visitor, form: web::Form<TokenQuery>) -> Result<HttpResponse, ApiError> {
+    check_origin(&request, &visitor.control)?;
+    let session_token = session_cookie(&request).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
+    let token = form.into_inner().token;
+    let work = |control| async move {
+        let owner = owner::of_session(&control, &session_token, None).await?;
+        members::accept(&control, &owner, &token).await
+    };
+    let outcome = visitor.control.to_the_end(work).await;
+    let told = |(account, role): (Account, Role)| format!("You may act for the account of {} now, as {}.", account.email, role.as_str());
+    Ok(said(outcome.map(told).map_err(ApiError::from)))
+}
+
 async fn reset_page(query: web::Query<TokenQuery>) -> HttpResponse {
     let field = "<p><label>New password<br><input type=\"password\" name=\"password\" minlength=\"10\" maxlength=\"128\" \
                  autocomplete=\"new-password\" required></label></p>";
@@ -119,7 +141,7 @@ struct VersionQuery {
 }
 
 /// The terms or the privacy policy to read: the version in force, or the one that is named.
-async fn policy_page(visitor: Visitor, document: web::Path<Document>, query: web::Query<VersionQuery>) -> HttpResponse {
+async fn policy_page(visitor: Visitor, document: web::Path<PolicyDocument>, query: web::Query<VersionQuery>) -> HttpResponse {
     let found = policies::read(&visitor.control, *document, query.version.as_deref()).await.map_err(ApiError::from);
     match found {
         Err(error) => said(Err(error)),

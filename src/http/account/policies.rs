@@ -12,7 +12,7 @@ use crate::{
     control::{
         Control, Moment,
         owner::Owner,
-        policies::{self, Document, Policy, Standing},
+        policies::{self, Policy, PolicyDocument, Standing},
     },
     domain::{password, refusal::Refusal},
     http::{
@@ -35,7 +35,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 
 /// What a page needs to know that lets people sign up.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Options {
+pub struct SignUpOptions {
     pub sign_up_open: bool,
     /// Years that people confirm to have; 0 when none are asked for.
     pub min_age: u32,
@@ -55,7 +55,7 @@ pub struct PolicyName {
 }
 
 /// What signing up takes
-#[utoipa::path(get, path = "/api/v1/auth/options", tag = "Account", responses((status = 200, body = Options)))]
+#[utoipa::path(get, path = "/api/v1/auth/options", tag = "Account", responses((status = 200, body = SignUpOptions)))]
 pub async fn options(visitor: Visitor) -> Result<HttpResponse, ApiError> {
     let control = &visitor.control;
     let name = |policy: Policy| PolicyName {
@@ -63,7 +63,7 @@ pub async fn options(visitor: Visitor) -> Result<HttpResponse, ApiError> {
         document: policy.document,
         version: policy.version,
     };
-    let options = Options {
+    let options = SignUpOptions {
         sign_up_open: control.people.policy.sign_up_open,
         min_age: control.people.policy.age_min_years,
         password_length_min: password::LENGTH_MIN,
@@ -105,7 +105,7 @@ pub struct VersionQuery {
 }
 
 /// The terms, or the privacy policy
-#[utoipa::path(get, path = "/api/v1/policies/{document}", tag = "Account", params(("document" = Document, Path, description = "Which of them"), VersionQuery),
+#[utoipa::path(get, path = "/api/v1/policies/{document}", tag = "Account", params(("document" = PolicyDocument, Path, description = "Which of them"), VersionQuery),
     responses((status = 200, body = PolicyView), (status = 404, description = "`not_found`: none is in force, or there is no such version")))]
 pub async fn get_policy(
     visitor: Visitor,
@@ -117,14 +117,14 @@ pub async fn get_policy(
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-cache")).json(PolicyView::from(policy)))
 }
 
-fn named(text: &str) -> Result<Document, ApiError> {
-    let found = Document::ALL.into_iter().find(|document| document.as_str() == text);
+fn named(text: &str) -> Result<PolicyDocument, ApiError> {
+    let found = PolicyDocument::ALL.into_iter().find(|document| document.as_str() == text);
     found.ok_or_else(|| ApiError::not_found(format!("there is no document '{text}'; there are terms and privacy")))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StandingView {
-    pub document: Document,
+    pub document: PolicyDocument,
     /// The version in force.
     pub version: String,
     /// When it was accepted; null while it was not.
@@ -161,17 +161,17 @@ pub async fn list_own(caller: Account) -> Result<HttpResponse, ApiError> {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AcceptBody {
-    pub document: Document,
+pub struct PolicyAcceptance {
+    pub document: PolicyDocument,
     pub version: String,
 }
 
 /// Accept a version
 ///
 /// Registering accepts those in force; this is for later ones. Needs a session.
-#[utoipa::path(post, path = "/api/v1/me/policies", tag = "Account", operation_id = "accept_policy", security(("key" = [])), request_body = AcceptBody,
+#[utoipa::path(post, path = "/api/v1/me/policies", tag = "Account", operation_id = "accept_policy", security(("key" = [])), request_body = PolicyAcceptance,
     responses((status = 200, body = Standings), (status = 404, description = "`not_found`")))]
-pub async fn accept(request: HttpRequest, caller: Account, Json(body): Json<AcceptBody>) -> Result<HttpResponse, ApiError> {
+pub async fn accept(request: HttpRequest, caller: Account, Json(body): Json<PolicyAcceptance>) -> Result<HttpResponse, ApiError> {
     if caller.owner.session_id.is_none() {
         return Err(Refusal::InvalidKey("this needs a session; sign in at /api/v1/auth/login").into());
     }

@@ -12,6 +12,7 @@ pub mod mails;
 pub mod node;
 pub mod people;
 pub mod policies;
+pub mod screening;
 pub mod tickets;
 pub mod usage;
 pub mod views;
@@ -33,6 +34,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(node::configure)
         .configure(people::configure)
         .configure(policies::configure)
+        .configure(screening::configure)
         .configure(tickets::configure);
 }
 

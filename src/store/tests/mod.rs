@@ -7,6 +7,7 @@ mod outbox;
 mod responses;
 mod rows;
 mod schema;
+mod screening;
 mod tickets;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};

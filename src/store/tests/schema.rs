@@ -252,6 +252,51 @@ async fn entities_match_the_migration() {
         .await;
         assert_matches(
             db,
+            "screening_rules",
+            row!(screening_rules {
+                id: "r",
+                name: "n",
+                kind: "regex",
+                pattern: "p",
+                action: "flag",
+                enabled: true,
+                priority: -1,
+                options: json,
+                bundled: "s/k".to_owned(),
+                created_at: 1,
+                updated_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "screening_hits",
+            row!(screening_hits {
+                id: "h",
+                request_id: "q",
+                account_id: "a",
+                key_id: "k",
+                rule_id: "r",
+                rule_name: "n",
+                action: "block",
+                model: "m",
+                endpoint: "e",
+                sealed_excerpt: vec![7],
+                created_at: 1,
+                released_at: 2,
+                released_by: "k".to_owned(),
+                release_reason: "w".to_owned()
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "screening_exemptions",
+            row!(screening_exemptions { id: "x", account_id: "a", rule_id: "r", hit_id: "h", reason: "w", created_by: "k", created_at: 1 }),
+        )
+        .await;
+        assert_matches(
+            db,
             "stored_responses",
             row!(stored_responses {
                 id: "r",

@@ -29,7 +29,7 @@ use prometheus_client::{
 pub use self::histogram::{Histogram, Scale};
 use crate::{
     dialect::Endpoint,
-    domain::{Micros, usage::Outcome},
+    domain::{Micros, screening::Action, usage::Outcome},
 };
 
 /// A timed part of a call.
@@ -116,6 +116,8 @@ struct Inner {
     upstream_health: Family<[(&'static str, String); 1], Gauge>,
     mails: Family<[(&'static str, &'static str); 1], Counter>,
     outbox: Family<[(&'static str, &'static str); 1], Gauge>,
+    screening_hits: [Counter; Action::ALL.len()],
+    screening_hits_lost: Counter,
     actors: Arc<ActorSource>,
 }
 
@@ -138,6 +140,11 @@ impl Metrics {
         registry.register("refusals", "Calls that were refused or failed, by error code", refusals.clone());
         let upstream_health = Family::<[(&'static str, String); 1], Gauge>::default();
         registry.register("upstream_health", "1 while calls go to the upstream, 0 while its breaker is open", upstream_health.clone());
+
+        let screening_hits = Family::<[(&str, &str); 1], Counter>::default();
+        registry.register("screening_hits", "Hits of screening rules, by what they led to", screening_hits.clone());
+        let screening_hits_lost =
+            registered(&mut registry, "screening_hits_lost", "Hits that could not be kept for the operator", Counter::default());
 
         let holds_open = registered(&mut registry, "holds_open", "Holds of calls that run now", Gauge::default());
         let journal_lag_seconds =
@@ -176,6 +183,8 @@ impl Metrics {
             upstream_health,
             mails,
             outbox,
+            screening_hits: array::from_fn(|action| screening_hits.get_or_create_owned(&[("action", Action::ALL[action].as_str())])),
+            screening_hits_lost,
             actors,
         }))
     }
@@ -215,6 +224,14 @@ impl Metrics {
 
     pub fn upstream_health(&self, upstream: &str, usable: bool) {
         self.0.upstream_health.get_or_create(&[("upstream", upstream.to_owned())]).set(i64::from(usable));
+    }
+
+    pub fn screening_hit(&self, action: Action) {
+        self.0.screening_hits[action as usize].inc();
+    }
+
+    pub fn screening_hits_lost(&self, hits: usize) {
+        self.0.screening_hits_lost.inc_by(hits as u64);
     }
 
     /// An upstream was deleted or renamed.
@@ -330,6 +347,7 @@ mod tests {
         metrics.outbox("dead", 2);
         metrics.upstream_health("b", false);
         metrics.forget_upstream("b");
+        metrics.screening_hit(Action::Flag);
         metrics.watch_actors(|| vec![ActorSample { kind: "account", running: 7, mailbox_depth: 2, restarts: 1, dead_letters: 5 }]);
         let page = metrics.render().unwrap();
         for line in [
@@ -350,6 +368,8 @@ mod tests {
             "pixgate_upstream_health{upstream=\"a\"} 1",
             "pixgate_mails_total{outcome=\"sent\"} 1",
             "pixgate_outbox_mails{status=\"dead\"} 2",
+            "pixgate_screening_hits_total{action=\"flag\"} 1",
+            "pixgate_screening_hits_total{action=\"block\"} 0",
             "pixgate_actors{kind=\"account\"} 7",
             "pixgate_mailbox_depth{kind=\"account\"} 2",
             "pixgate_actor_restarts_total{kind=\"account\"} 1",

@@ -1,0 +1,166 @@
+//! Screening: what a caller sends is looked at before anything is held or any upstream hears of it.
+//!
+//! Without rules this costs one atomic load. With rules, the texts of the call are matched (large ones away from the worker thread), then
+//! the hits decide in their order: an exemption takes one out, `allow` ends the matter, `block` refuses, `flag` is kept. Who calls is
+//! asked only when something was hit.
+
+use std::{rc::Rc, sync::Arc};
+
+use super::{CallError, Incoming, Pipeline, moderation};
+use crate::{
+    actors::{account::Identity, detached, screening::Screens},
+    dialect::{
+        Endpoint,
+        texts::{self, CallerTexts},
+    },
+    domain::{
+        refusal::Refusal,
+        screening::{Action, Overrun, Rule, Subject},
+    },
+    store::{self, screening::Hit},
+};
+
+/// Larger bodies are looked at away from the worker thread.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+const EXCERPT_CHARS: usize = 120;
+/// Stands in a hit when no rule is to blame.
+const OVERRUN_NAME: &str = "limit of screening work";
+
+/// How calls are screened.
+#[derive(Debug, Clone, Copy)]
+pub struct ScreeningPolicy {
+    /// Bytes that all rules together may look at in one call.
+    pub work_bytes_max: u64,
+    /// Whether a call that would need more is refused.
+    pub overrun_blocks: bool,
+    pub keep_excerpts: bool,
+    /// For one verdict of a moderation model.
+    pub moderation_timeout: std::time::Duration,
+    /// Longest text that a moderation model is given.
+    pub moderation_bytes_max: usize,
+}
+
+/// Refuses a call that a rule blocks. `model` is the catalogue's id.
+pub(super) async fn screen(pipeline: &Rc<Pipeline>, incoming: &Incoming, model: &str) -> Result<(), CallError> {
+    let screens = pipeline.screening.screens();
+    let endpoint = incoming.head.endpoint;
+    // Whoever asks whether a text is harmful has to be able to send it.
+    if screens.rules.is_empty() || endpoint == Endpoint::Moderations {
+        return Ok(());
+    }
+    let screens = Arc::clone(&screens);
+    let found = look(pipeline, incoming, model, &screens).await?;
+    let moderations = screens.rules.moderations(model, endpoint.label());
+    match found.hits {
+        Err(Overrun) => overrun(pipeline, incoming, model).await,
+        Ok(hits) if hits.is_empty() && moderations.is_empty() => Ok(()),
+        Ok(hits) => {
+            let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
+            let call = Screened { pipeline, incoming, model, screens: &screens, texts: &found.texts, caller: &caller };
+            call.decide(&hits, &moderations).await
+        }
+    }
+}
+
+/// The texts of a call and the rules that hit them.
+struct Found {
+    texts: CallerTexts,
+    hits: Result<Vec<usize>, Overrun>,
+}
+
+async fn look(pipeline: &Pipeline, incoming: &Incoming, model: &str, screens: &Arc<Screens>) -> Result<Found, Refusal> {
+    let (head, body, screens, model) = (incoming.head.clone(), incoming.body.clone(), screens.clone(), model.to_owned());
+    let work_bytes_max = pipeline.policy.screening.work_bytes_max;
+    let work = move || {
+        let texts = texts::of_call(&head, &body)?;
+        let subject =
+            Subject { text: &texts.text, bytes: texts.bytes, messages: texts.messages, model: &model, endpoint: head.endpoint.label() };
+        let hits = screens.rules.matches(&subject, work_bytes_max);
+        Ok::<_, Refusal>(Found { hits, texts })
+    };
+    if incoming.body.len() <= INLINE_BYTES_MAX {
+        return work();
+    }
+    let found = detached::compute(work).await;
+    found.unwrap_or(Err(Refusal::Overloaded { what: "the request could not be screened", retry_after_ms: 1_000 }))
+}
+
+/// More work than allowed: whatever the rules would have said, nobody knows it.
+async fn overrun(pipeline: &Rc<Pipeline>, incoming: &Incoming, model: &str) -> Result<(), CallError> {
+    let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
+    let blocks = pipeline.policy.screening.overrun_blocks;
+    let action = if blocks { Action::Block } else { Action::Flag };
+    pipeline.screening.record(hit(pipeline, incoming, model, &caller, action, ("", OVERRUN_NAME)));
+    if blocks { Err(Refusal::NotScreened.into()) } else { Ok(()) }
+}
+
+fn hit(pipeline: &Pipeline, incoming: &Incoming, model: &str, caller: &Identity, action: Action, (id, name): (&str, &str)) -> Hit {
+    Hit {
+        id: pipeline.clock.new_id("sch"),
+        request_id: incoming.request_id.clone(),
+        account_id: caller.account_id.clone(),
+        key_id: caller.key.id.clone(),
+        rule_id: id.to_owned(),
+        rule_name: name.to_owned(),
+        action,
+        model: model.to_owned(),
+        endpoint: incoming.head.endpoint.path().to_owned(),
+        sealed_excerpt: None,
+        created_at: pipeline.clock.now(),
+        release: None,
+    }
+}
+
+/// A call on which the hits decide.
+struct Screened<'a> {
+    pipeline: &'a Rc<Pipeline>,
+    incoming: &'a Incoming,
+    model: &'a str,
+    screens: &'a Screens,
+    texts: &'a CallerTexts,
+    caller: &'a Identity,
+}
+
+impl Screened<'_> {
+    async fn decide(&self, hits: &[usize], moderations: &[usize]) -> Result<(), CallError> {
+        let mut order: Vec<usize> = hits.iter().chain(moderations).copied().collect();
+        order.sort_unstable();
+        for (at, &index) in order.iter().enumerate() {
+            let Some(rule) = self.screens.rules.rule(index) else { continue };
+            if self.screens.is_exempt(&self.caller.account_id, &rule.id) {
+                continue;
+            }
+            if moderations.contains(&index) && !moderation::objects(self.pipeline, self.incoming, rule, self.texts).await {
+                continue;
+            }
+            match rule.action {
+                Action::Flag => self.record(index, rule),
+                Action::Block => {
+                    self.record(index, rule);
+                    return Err(Refusal::ContentScreened { rule: rule.name.clone() }.into());
+                }
+                Action::Allow => {
+                    // Kept only where it made a difference, or every harmless call would leave a row.
+                    if order.get(at + 1..).is_some_and(|overruled| overruled.iter().any(|other| hits.contains(other))) {
+                        self.record(index, rule);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, index: usize, rule: &Rule) {
+        let mut hit = hit(self.pipeline, self.incoming, self.model, self.caller, rule.action, (&rule.id, &rule.name));
+        if self.pipeline.policy.screening.keep_excerpts
+            && let Some(excerpt) = self.screens.rules.excerpt(index, &self.texts.text, EXCERPT_CHARS)
+        {
+            match store::screening::seal_excerpt(&self.pipeline.sealer, &hit.id, &excerpt) {
+                Ok(sealed) => hit.sealed_excerpt = Some(sealed),
+                Err(error) => tracing::error!(error = %error, hit.id = %hit.id, "an excerpt could not be sealed and is not kept"),
+            }
+        }
+        self.pipeline.screening.record(hit);
+    }
+}
