@@ -30,6 +30,7 @@ pub mod open_holds;
 pub mod outbox;
 pub mod policies;
 pub mod policy_acceptances;
+pub mod privacy_requests;
 pub mod recovery_codes;
 pub mod security_events;
 pub mod sessions;

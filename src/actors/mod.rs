@@ -10,6 +10,7 @@ pub mod directory;
 pub mod journal;
 pub mod mailer;
 pub mod places;
+pub mod privacy;
 pub mod supervision;
 pub mod sweeper;
 pub mod throttle;

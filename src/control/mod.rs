@@ -24,6 +24,7 @@ pub mod owner;
 pub mod page;
 pub mod passwords;
 pub mod people;
+pub mod privacy;
 pub mod provider_keys;
 pub mod responses;
 pub mod sign_in;

@@ -8,6 +8,7 @@ mod compat;
 mod files;
 mod identity;
 mod ledger;
+mod privacy;
 mod routing;
 mod stored_responses;
 mod tickets;
@@ -30,4 +31,5 @@ pub const ALL: &[Step] = &[
     identity::STEP,
     files::STEP,
     tickets::STEP,
+    privacy::STEP,
 ];
