@@ -73,6 +73,7 @@ pub struct Control {
     pub site: Site,
     pub people: people::People,
     pub mailer: MailerClient,
+    pub privacy: privacy::Privacy,
 }
 
 /// Where browsers and mails find this gateway.

@@ -1,6 +1,6 @@
 //! The archive of an export: one JSON and one CSV a table, and the content of what rows name.
 
-use std::{collections::BTreeSet, io::Write};
+use std::{collections::BTreeMap, io::Write};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use crate::{
     domain::{
         Timestamp,
         account::Account,
-        blob::BlobKey,
+        blob::{BlobArea, BlobKey},
         privacy::{Class, Export, Table, register::TABLES},
     },
     store,
@@ -33,7 +33,7 @@ struct Entry {
 /// Everything that is held about an account, as one ZIP file, with the number of rows by table.
 pub async fn build(parts: &Parts, account: &Account) -> Result<(Bytes, Map<String, Value>), JobError> {
     let mut counts = Map::new();
-    let mut names = BTreeSet::new();
+    let mut named = BTreeMap::new();
     let mut entries = vec![
         Entry { name: "README.txt".to_owned(), content: README.into() },
         Entry { name: "account.txt".to_owned(), content: format!("{}\n", account.id).into() },
@@ -42,7 +42,8 @@ pub async fn build(parts: &Parts, account: &Account) -> Result<(Bytes, Map<Strin
         let rows = store::privacy::rows(&parts.db, table, account).await?;
         counts.insert(table.name.to_owned(), json!(rows.len()));
         for row in &rows {
-            names.extend(["blob", "image_blob"].iter().filter_map(|column| row.get(*column)?.as_str().and_then(BlobKey::parse)).map(Named));
+            let keys = ["blob", "image_blob"].into_iter().filter_map(|column| row.get(column)?.as_str().and_then(BlobKey::parse));
+            named.extend(keys.map(|key| (key.as_str().to_owned(), key)));
         }
         if table.name == "stored_responses" {
             entries.extend(answers(parts, account, &rows).await?);
@@ -52,7 +53,7 @@ pub async fn build(parts: &Parts, account: &Account) -> Result<(Bytes, Map<Strin
         entries.push(Entry { name: format!("data/{}.json", table.name), content: text.into() });
     }
     // An export does not hold the archives of earlier ones.
-    for Named(key) in names.iter().filter(|named| named.0.area() != Some(crate::domain::blob::BlobArea::Exports)) {
+    for key in named.values().filter(|key| key.area() != Some(BlobArea::Exports)) {
         if let Some(content) = blobs::get(&parts.blobs, key).await? {
             entries.push(Entry { name: format!("content/{}", key.as_str()), content });
         }
@@ -60,28 +61,6 @@ pub async fn build(parts: &Parts, account: &Account) -> Result<(Bytes, Map<Strin
     let packed = detached::compute(move || pack(&entries)).await;
     let packed = packed.unwrap_or_else(|| Err(JobError::Archive("packing was cut short".to_owned())))?;
     Ok((packed, counts))
-}
-
-struct Named(BlobKey);
-
-impl PartialEq for Named {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Named {}
-
-impl PartialOrd for Named {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Named {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.as_str().cmp(other.0.as_str())
-    }
 }
 
 /// Kept answers are sealed in their rows.
