@@ -41,6 +41,7 @@ mod messages;
 mod models;
 mod operations;
 mod people;
+mod privacy;
 mod providers;
 mod realtime;
 mod responses;

@@ -7,6 +7,8 @@ pub mod auth;
 pub mod me;
 pub mod owner;
 pub mod pages;
+pub mod privacy;
+pub mod privacy_pages;
 pub mod session;
 pub mod tickets;
 pub mod visitor;
@@ -19,5 +21,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(auth::configure)
         .configure(me::configure)
         .configure(pages::configure)
+        .configure(privacy::configure)
+        .configure(privacy_pages::configure)
         .configure(tickets::configure);
 }

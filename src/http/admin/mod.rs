@@ -10,6 +10,7 @@ pub(in crate::http) mod extract;
 pub mod keys;
 pub mod mails;
 pub mod node;
+pub mod privacy;
 pub mod tickets;
 pub mod usage;
 pub mod views;
@@ -29,6 +30,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(mails::configure)
         .configure(usage::configure)
         .configure(node::configure)
+        .configure(privacy::configure)
         .configure(tickets::configure);
 }
 
