@@ -170,6 +170,37 @@ mod tests {
         }
     }
 
+    fn table_of_the_register() -> String {
+        let mut text = String::from("| table | personal columns | a deletion | why rows stay |\n|---|---|---|---|\n");
+        for table in register::TABLES {
+            let personal = table.columns.iter().filter(|column| !matches!(column.class, Class::Nobody | Class::Identifier | Class::Facts));
+            let personal: Vec<String> = personal.map(|column| format!("{} ({}, {})", column.name, column.class.as_str(), column.export.as_str())).collect();
+            let blanked: Vec<&str> = table.columns.iter().filter(|column| column.replaced.is_some()).map(|column| column.name).collect();
+            let (fate, why) = match table.fate {
+                Fate::Erase => ("erases the rows".to_owned(), ""),
+                Fate::Keep(why) if blanked.is_empty() => ("keeps the rows".to_owned(), why),
+                Fate::Keep(why) => (format!("blanks {}", blanked.join(", ")), why),
+                Fate::Nobody(what) => ("has nothing to do".to_owned(), what),
+            };
+            text.push_str(&format!("| {} | {} | {fate} | {why} |\n", table.name, personal.join(", ")));
+        }
+        text
+    }
+
+    /// To update: `PIXGATE_TEST_UPDATE_DOCS=1 cargo test --lib privacy`.
+    #[test]
+    fn the_page_has_the_register() {
+        const HEADING: &str = "## The register\n\n";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/privacy.md");
+        let page = std::fs::read_to_string(&path).unwrap();
+        let (before, after) = page.split_once(HEADING).unwrap();
+        if std::env::var_os("PIXGATE_TEST_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, format!("{before}{HEADING}{}", table_of_the_register())).unwrap();
+            return;
+        }
+        assert_eq!(after, table_of_the_register(), "docs/privacy.md is not up to date");
+    }
+
     #[test]
     fn the_account_goes_last() {
         let owned = register::TABLES.iter().filter(|table| table.owned.is_some());
