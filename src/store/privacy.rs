@@ -399,6 +399,6 @@ pub async fn rows(db: &Db, table: &Table, account: &Account) -> Result<Vec<Map<S
 /// The text that hexadecimal digits stand for.
 fn text_of(hex: &str) -> String {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
-    let bytes: Vec<u8> = hex.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |value, byte| value << 4 | digit(*byte))).collect();
+    let bytes: Vec<u8> = hex.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |value, byte| (value << 4) | digit(*byte))).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -72,7 +72,7 @@ pub struct RequestsQuery {
     account_id: Option<String>,
     status: Option<Status>,
     #[serde(flatten)]
-    #[param(inline)]
+    #[param(ignore)]
     page: PageQuery,
 }
 
