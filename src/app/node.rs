@@ -25,7 +25,9 @@ use crate::{
         privacy::{Privacy, Retention},
         tickets::TicketPolicy,
     },
-    domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, privacy::signature::RecordSigner, quota::Limits, route::BreakerPolicy},
+    domain::{
+        SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, privacy::signature::RecordSigner, quota::Limits, route::BreakerPolicy,
+    },
     mail::smtp::Smtp,
     pipeline::{self, CachePolicy, Drain, Pipeline, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},

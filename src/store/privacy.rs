@@ -102,7 +102,13 @@ fn to_model(request: &Request) -> Result<Model, StoreError> {
 
 /// Writes a request. One for the deletion of the account closes it and ends its sessions, and [`StoreError::Conflict`]s with another one
 /// that waits.
-pub async fn insert(db: &Db, sealer: &Sealer, request: &Request, token: Option<&NewToken>, mail: Option<&NewMail>) -> Result<(), StoreError> {
+pub async fn insert(
+    db: &Db,
+    sealer: &Sealer,
+    request: &Request,
+    token: Option<&NewToken>,
+    mail: Option<&NewMail>,
+) -> Result<(), StoreError> {
     let now = request.created_at;
     db.within(async {
         let transaction = db.begin().await?;
@@ -192,7 +198,8 @@ pub async fn decide(db: &Db, id: &str, status: Status, note: Option<&str>, now: 
 
 /// Ids of requests whose time has come.
 pub async fn due(db: &Db, now: Timestamp, limit: u64) -> Result<Vec<String>, StoreError> {
-    let query = Entity::find().filter(Column::Status.eq("scheduled")).filter(Column::NextAt.lte(now)).order_by_asc(Column::NextAt).limit(limit);
+    let query =
+        Entity::find().filter(Column::Status.eq("scheduled")).filter(Column::NextAt.lte(now)).order_by_asc(Column::NextAt).limit(limit);
     db.within(async { Ok(query.all(db.read()).await?.into_iter().map(|model| model.id).collect()) }).await
 }
 
@@ -294,7 +301,8 @@ fn erasure(table: &Table) -> Option<String> {
 async fn treat(connection: &impl ConnectionTrait, table: &Table, account: &Account) -> Result<Json, StoreError> {
     let owned = table.owned.unwrap_or("1 = 0");
     let action = if table.fate == Fate::Erase { "erased" } else { "kept" };
-    let counted = sql::one(connection, &format!("SELECT COUNT(*) AS n FROM {} WHERE {owned}", table.name), owner_values(owned, account)).await?;
+    let counted =
+        sql::one(connection, &format!("SELECT COUNT(*) AS n FROM {} WHERE {owned}", table.name), owner_values(owned, account)).await?;
     let rows: i64 = counted.map(|row| row.try_get("", "n")).transpose()?.unwrap_or(0);
     if let Some(text) = erasure(table) {
         sql::execute(connection, &text, owner_values(&text, account)).await?;
@@ -345,7 +353,8 @@ pub async fn finish_deletion(
         request.progress.insert(last.name.to_owned(), outcome);
         note_progress(&transaction, request).await?;
         let (record, signature) = sign(request);
-        let text = "UPDATE privacy_requests SET status = 'done', record = $1, signature = $2, completed_at = $3, last_error = NULL WHERE id = $4";
+        let text =
+            "UPDATE privacy_requests SET status = 'done', record = $1, signature = $2, completed_at = $3, last_error = NULL WHERE id = $4";
         let values = [record.into(), signature.into(), mail.created_at.into(), request.id.as_str().into()];
         sql::execute(&transaction, text, values).await?;
         outbox::put(&transaction, sealer, mail).await?;

@@ -11,13 +11,7 @@ use super::super::{
 };
 use crate::{
     clock::fill_random,
-    domain::{
-        SECOND, Timestamp,
-        account::Account,
-        api_key::Digest,
-        mail::Message,
-        refusal::Refusal,
-    },
+    domain::{SECOND, Timestamp, account::Account, api_key::Digest, mail::Message, refusal::Refusal},
     store::{
         self,
         mail_tokens::{NewToken, Purpose},

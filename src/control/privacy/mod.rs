@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 pub use self::{
     identity::{Proof, ask_code},
-    requests::{ConfirmedRequest, NewMailRequest, archive, archive_by_token, ask_by_mail, cancel, confirm, delete_me, export_me, of_account},
+    requests::{
+        ConfirmedRequest, NewMailRequest, archive, archive_by_token, ask_by_mail, cancel, confirm, delete_me, export_me, of_account,
+    },
     staff::{Decision, NewStaffRequest, decide, enter, get, list},
     switches::{SwitchPatch, set_switches},
 };

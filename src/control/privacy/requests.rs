@@ -103,7 +103,8 @@ pub(super) async fn place(
     if matches!(kind, Kind::Restriction | Kind::Objection) {
         super::switches::apply(control, account, kind).await?;
     }
-    audit::note(control, actor, &format!("privacy.{}", kind.as_str()), &account.id, json!({ "request": request.id, "channel": channel })).await;
+    audit::note(control, actor, &format!("privacy.{}", kind.as_str()), &account.id, json!({ "request": request.id, "channel": channel }))
+        .await;
     if kind == Kind::Deletion {
         control.accounts.changed(&account.locator).await;
     }

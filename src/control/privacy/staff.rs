@@ -107,7 +107,9 @@ pub async fn decide(control: &Control, actor: &Actor, id: &str, decision: Decisi
         Status::Open | Status::Scheduled => return Err(ControlError::invalid("status", "status must be done, rejected or canceled")),
     };
     if !is_done {
-        return Err(ControlError::Conflict("this request is under way or over; only open requests and deletions that wait can be decided".to_owned()));
+        return Err(ControlError::Conflict(
+            "this request is under way or over; only open requests and deletions that wait can be decided".to_owned(),
+        ));
     }
     audit::note(control, actor, "privacy.decide", id, json!({ "status": decision.status })).await;
     get(control, id).await

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::super::{Control, ControlError, audit, owner::Owner};
 use crate::{
-    domain::{account::Account, privacy::Kind},
+    domain::{Timestamp, account::Account, privacy::Kind},
     store::{self, accounts::AccountPatch},
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn apply(control: &Control, account: &Account, kind: Kind) -> R
 
 async fn write(control: &Control, account: &Account, patch: SwitchPatch) -> Result<Account, ControlError> {
     let now = control.clock.now();
-    let since = |wish: Option<bool>, before| wish.map(|on| on.then(|| before.unwrap_or(now)));
+    let since = |wish: Option<bool>, before: Option<Timestamp>| wish.map(|on| on.then(|| before.unwrap_or(now)));
     let change = AccountPatch {
         restricted_at: since(patch.restricted, account.restricted_at),
         objected_at: since(patch.objected, account.objected_at),

@@ -174,7 +174,8 @@ mod tests {
         let mut text = String::from("| table | personal columns | a deletion | why rows stay |\n|---|---|---|---|\n");
         for table in register::TABLES {
             let personal = table.columns.iter().filter(|column| !matches!(column.class, Class::Nobody | Class::Identifier | Class::Facts));
-            let personal: Vec<String> = personal.map(|column| format!("{} ({}, {})", column.name, column.class.as_str(), column.export.as_str())).collect();
+            let personal: Vec<String> =
+                personal.map(|column| format!("{} ({}, {})", column.name, column.class.as_str(), column.export.as_str())).collect();
             let blanked: Vec<&str> = table.columns.iter().filter(|column| column.replaced.is_some()).map(|column| column.name).collect();
             let (fate, why) = match table.fate {
                 Fate::Erase => ("erases the rows".to_owned(), ""),
