@@ -6,7 +6,7 @@ use pixgate_entities as entities;
 use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable};
 
 use super::*;
-use crate::store::sql;
+use crate::store::{Engine, sql};
 
 /// Inserts a row through the entity, reads it back, and compares the entity's columns with the table's.
 async fn assert_matches<M>(db: &Db, table: &str, model: M)
