@@ -28,6 +28,7 @@ pub mod owner_keys;
 pub mod page;
 pub mod passwords;
 pub mod people;
+pub mod privacy;
 pub mod provider_keys;
 pub mod responses;
 pub mod screening;
@@ -80,6 +81,7 @@ pub struct Control {
     pub site: Site,
     pub people: people::People,
     pub mailer: MailerClient,
+    pub privacy: privacy::Privacy,
 }
 
 /// Where browsers and mails find this gateway.

@@ -25,6 +25,7 @@ pub mod members;
 pub mod nodes;
 pub mod outbox;
 pub mod people;
+pub mod privacy;
 pub mod provider_keys;
 pub mod responses;
 pub mod screening;

@@ -9,6 +9,8 @@ pub mod me;
 pub mod members;
 pub mod owner;
 pub mod pages;
+pub mod privacy;
+pub mod privacy_pages;
 pub mod session;
 pub mod tickets;
 pub mod visitor;
@@ -23,5 +25,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(me::configure)
         .configure(members::configure)
         .configure(pages::configure)
+        .configure(privacy::configure)
+        .configure(privacy_pages::configure)
         .configure(tickets::configure);
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     me::patch_me,
     owner::{self, Account},
+    privacy::delete_me,
     visitor::{self, DEVICE_COOKIE},
 };
 use crate::{
@@ -21,8 +22,8 @@ use crate::{
 };
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    let me = web::resource("/api/v1/me").route(web::get().to(me)).route(web::patch().to(patch_me));
-    routes.service(link).service(me.default_service(only("GET, PATCH")));
+    let me = web::resource("/api/v1/me").route(web::get().to(me)).route(web::patch().to(patch_me)).route(web::delete().to(delete_me));
+    routes.service(link).service(me.default_service(only("GET, PATCH, DELETE")));
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ pub(in crate::http) mod extract;
 pub mod keys;
 pub mod mails;
 pub mod node;
+pub mod privacy;
 pub mod screening;
 pub mod tickets;
 pub mod usage;
@@ -30,6 +31,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(mails::configure)
         .configure(usage::configure)
         .configure(node::configure)
+        .configure(privacy::configure)
         .configure(screening::configure)
         .configure(tickets::configure);
 }
