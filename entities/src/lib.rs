@@ -31,6 +31,7 @@ pub mod open_holds;
 pub mod outbox;
 pub mod policies;
 pub mod policy_acceptances;
+pub mod privacy_requests;
 pub mod recovery_codes;
 pub mod screening_exemptions;
 pub mod screening_hits;

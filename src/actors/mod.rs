@@ -12,6 +12,7 @@ pub mod journal;
 pub mod legacy_keys;
 pub mod mailer;
 pub mod places;
+pub mod privacy;
 pub mod screening;
 pub mod supervision;
 pub mod sweeper;

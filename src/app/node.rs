@@ -12,6 +12,7 @@ use crate::{
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
         legacy_keys::{self, LegacyKeysClient},
         mailer::{self, MailerClient},
+        privacy as privacy_jobs,
         screening::{self, ScreeningClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
         sweeper,
@@ -26,9 +27,12 @@ use crate::{
         leaks::LeakDesk,
         passwords::Passwords,
         people::{Guard, GuardRules, People, PeoplePolicy},
+        privacy::{Privacy, Retention},
         tickets::TicketPolicy,
     },
-    domain::{SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, quota::Limits, route::BreakerPolicy},
+    domain::{
+        SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, privacy::signature::RecordSigner, quota::Limits, route::BreakerPolicy,
+    },
     mail::smtp::Smtp,
     pipeline::{self, CachePolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
@@ -94,6 +98,7 @@ pub struct Shared {
     pub site: Site,
     pub people: People,
     pub mailer: MailerClient,
+    pub privacy: Privacy,
 }
 
 impl Node {
@@ -203,11 +208,34 @@ impl Node {
             let parts = legacy_keys::Parts { tools: legacy_tools.clone(), accounts: accounts.clone() };
             legacy_keys::start(&tree, parts, root.vitals())
         });
+        let privacy = Privacy {
+            cooling_off: days(settings.privacy.deletion_cooling_off_days),
+            retention: retention(settings),
+            jobs: privacy_jobs::Parts {
+                db: db.clone(),
+                blobs: blobs.clone(),
+                sealer: sealer.clone(),
+                hasher: hasher.clone(),
+                clock: clock.clone(),
+                accounts: accounts.clone(),
+                journal: journal.clone(),
+                mailer: mailer.clone(),
+                signer: RecordSigner::new(&secrets.sealing_key)
+                    .ok_or_else(|| StartError::Settings("the sealing key makes no key for signatures".to_owned()))?,
+                public_url: settings.public_url().into(),
+                archive_life: days(settings.privacy.export_days),
+                audit_life: (settings.privacy.audit_days > 0).then(|| days(settings.privacy.audit_days)),
+            },
+        };
+        if role == Role::Serve {
+            privacy_jobs::start(&tree, privacy.jobs.clone(), root.vitals());
+        }
         let parts = Shared {
             accounts,
             legacy_tools,
             leaks: leak_desk(settings, &clock)?,
             legacy_keys,
+            privacy,
             accounts_max_per_shard: settings.accounts.active_max.div_ceil(workers),
             unknown_key_ttl: Duration::from_secs(settings.accounts.unknown_key_ttl_seconds),
             account_policy: account_policy(settings),
@@ -291,6 +319,7 @@ impl Shared {
             site: self.site.clone(),
             people: self.people.clone(),
             mailer: self.mailer.clone(),
+            privacy: self.privacy.clone(),
             connector: Connector::new(self.clock.clone()).map_err(StartError::Internal)?,
         })
     }
@@ -410,6 +439,26 @@ fn watch(metrics: &Metrics, tree: &ActorTree) {
 
 fn days(count: u64) -> Timestamp {
     Timestamp::try_from(count).unwrap_or(36_500).saturating_mul(86_400 * SECOND)
+}
+
+/// What is kept how long, as the settings say.
+fn retention(settings: &Settings) -> Arc<[Retention]> {
+    let period = |class, setting, days| Retention { class, setting, days };
+    let idempotency_days = settings.idempotency.ttl_hours.div_ceil(24);
+    let some = |days: u64| (days > 0).then_some(days);
+    let periods = [
+        period("security_log", "privacy.security_log_days", Some(settings.privacy.security_log_days)),
+        period("audit", "privacy.audit_days", some(settings.privacy.audit_days)),
+        period("exports", "privacy.export_days", Some(settings.privacy.export_days)),
+        period("deletion_cooling_off", "privacy.deletion_cooling_off_days", Some(settings.privacy.deletion_cooling_off_days)),
+        period("mails", "mail.retention_days", Some(settings.mail.retention_days)),
+        period("sessions", "accounts.session_days", Some(settings.accounts.session_days)),
+        period("stored_responses", "responses.retention_days", Some(settings.responses.retention_days)),
+        period("idempotency", "idempotency.ttl_hours", Some(idempotency_days)),
+        period("usage", "", None),
+        period("ledger", "", None),
+    ];
+    periods.into()
 }
 
 fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {

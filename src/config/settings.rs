@@ -295,6 +295,12 @@ section! {
     Privacy in "privacy" {
         /// Days for which the security log keeps network addresses.
         security_log_days: u64 = 90, 1 to 3650;
+        /// Days between asking for the deletion of an account and the deletion, in which its owner may change their mind; 0 deletes at once.
+        deletion_cooling_off_days: u64 = 7, 0 to 30;
+        /// Days for which the archive of an export can be downloaded.
+        export_days: u64 = 7, 1 to 30;
+        /// Days for which the audit trail is kept; 0 keeps it.
+        audit_days: u64 = 0, 0 to 36_500;
     }
 }
 

@@ -29,6 +29,7 @@ pub mod page;
 pub mod passwords;
 pub mod people;
 pub mod policies;
+pub mod privacy;
 pub mod provider_keys;
 pub mod responses;
 pub mod screening;
@@ -81,6 +82,7 @@ pub struct Control {
     pub site: Site,
     pub people: people::People,
     pub mailer: MailerClient,
+    pub privacy: privacy::Privacy,
 }
 
 /// Where browsers and mails find this gateway.

@@ -19,6 +19,7 @@ pub mod mail;
 pub mod member;
 pub mod password;
 pub mod pricing;
+pub mod privacy;
 pub mod provider;
 pub mod purse;
 pub mod quota;

@@ -57,6 +57,8 @@ pub enum Refusal {
     EmailUnverified,
     #[error("this account is {0}; ask the operator of this gateway")]
     AccountNotActive(&'static str),
+    #[error("the owner of this account restricted its processing, so it makes no calls; PATCH /api/v1/me/privacy lifts the restriction")]
+    ProcessingRestricted,
     /// Unknown addresses and wrong passwords look the same.
     #[error("the e-mail address or the password is wrong; /auth/forgot sets a new password")]
     InvalidCredentials,

@@ -157,6 +157,7 @@ impl From<Refusal> for ApiError {
             Refusal::InvalidKey(_) => Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", text),
             Refusal::EmailUnverified => Self::new(StatusCode::FORBIDDEN, "email_unverified", text),
             Refusal::AccountNotActive(_) => Self::new(StatusCode::FORBIDDEN, "account_suspended", text),
+            Refusal::ProcessingRestricted => Self::new(StatusCode::FORBIDDEN, "processing_restricted", text),
             Refusal::InvalidCredentials => Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", text),
             Refusal::SecondFactorRequired => Self::new(StatusCode::UNAUTHORIZED, "second_factor_required", text),
             Refusal::WrongCode(_) => Self { param: Some("code".into()), ..Self::new(StatusCode::UNAUTHORIZED, "invalid_code", text) },

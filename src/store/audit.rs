@@ -55,3 +55,9 @@ fn from_model(model: Model) -> Result<AuditEntry, StoreError> {
         created_at: model.created_at,
     })
 }
+
+/// Answers with the number of entries from before `before`.
+pub async fn delete_before(db: &Db, before: Timestamp) -> Result<u64, StoreError> {
+    let query = Entity::delete_many().filter(Column::CreatedAt.lt(before));
+    db.within(async { Ok(query.exec(db.write()).await?.rows_affected) }).await
+}

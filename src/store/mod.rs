@@ -26,6 +26,7 @@ pub mod nodes;
 pub mod outbox;
 pub mod people;
 pub mod policies;
+pub mod privacy;
 pub mod provider_keys;
 pub mod responses;
 pub mod screening;

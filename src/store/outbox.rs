@@ -189,11 +189,12 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let states = if with_held { "'pending', 'held'" } else { "'pending'" };
     let due = format!("SELECT id FROM outbox WHERE status IN ({states}) AND next_at <= $1 ORDER BY next_at LIMIT $3");
-    // The condition stands twice: on PostgreSQL a row may have been taken between the choice and the change.
+    // Materialized, or PostgreSQL may choose anew for every row and take more than the limit. The condition stands twice: on PostgreSQL a row may have been taken between the choice and the change.
     let due = locking(db.write(), &due, "FOR UPDATE SKIP LOCKED");
     let text = format!(
-        "UPDATE outbox SET status = 'pending', attempts = attempts + 1, next_at = $2 \
-         WHERE id IN ({due}) AND status IN ({states}) AND next_at <= $1 \
+        "WITH due AS MATERIALIZED ({due}) \
+         UPDATE outbox SET status = 'pending', attempts = attempts + 1, next_at = $2 \
+         WHERE id IN (SELECT id FROM due) AND status IN ({states}) AND next_at <= $1 \
          RETURNING id, recipient, kind, locale, sealed_message, attempts, created_at"
     );
     let limit: i64 = sql::number(limit, "limit")?;

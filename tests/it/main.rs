@@ -47,6 +47,7 @@ mod models;
 mod operations;
 mod owner_keys;
 mod people;
+mod privacy;
 mod providers;
 mod realtime;
 mod responses;

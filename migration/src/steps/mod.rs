@@ -9,6 +9,7 @@ mod files;
 mod identity;
 mod ledger;
 mod legacy_keys;
+mod privacy;
 mod routing;
 mod screening;
 mod stored_responses;
@@ -32,6 +33,7 @@ pub const ALL: &[Step] = &[
     identity::STEP,
     files::STEP,
     tickets::STEP,
+    privacy::STEP,
     legacy_keys::STEP,
     screening::STEP,
 ];

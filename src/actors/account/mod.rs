@@ -329,6 +329,7 @@ fn check_account(account: &Record, verified_required: bool) -> Result<(), Refusa
     match account.status {
         AccountStatus::Suspended => Err(Refusal::AccountNotActive("suspended")),
         AccountStatus::Closed => Err(Refusal::AccountNotActive("closed")),
+        AccountStatus::Active if account.restricted_at.is_some() => Err(Refusal::ProcessingRestricted),
         AccountStatus::Active if verified_required && account.verified_at.is_none() => Err(Refusal::EmailUnverified),
         AccountStatus::Active => Ok(()),
     }

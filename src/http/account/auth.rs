@@ -69,7 +69,7 @@ pub struct Proven {
     pub verified: bool,
 }
 
-fn no_store(mut response: actix_web::HttpResponseBuilder) -> actix_web::HttpResponseBuilder {
+pub(super) fn no_store(mut response: actix_web::HttpResponseBuilder) -> actix_web::HttpResponseBuilder {
     response.insert_header((CACHE_CONTROL, "no-store"));
     response
 }

@@ -145,7 +145,7 @@ pub async fn end_sessions(caller: Account, Query(query): Query<EndQuery>) -> Res
 }
 
 /// What concerns the person needs a session: a key is no proof of who sits there.
-fn person(caller: Account) -> Result<Account, ApiError> {
+pub(super) fn person(caller: Account) -> Result<Account, ApiError> {
     if caller.owner.session_id.is_none() {
         return Err(Refusal::InvalidKey("this needs a session; sign in at /api/v1/auth/login").into());
     }

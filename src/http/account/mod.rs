@@ -11,6 +11,8 @@ pub mod members;
 pub mod owner;
 pub mod pages;
 pub mod policies;
+pub mod privacy;
+pub mod privacy_pages;
 pub mod session;
 pub mod tickets;
 pub mod visitor;
@@ -27,5 +29,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(policies::configure)
         .configure(members::configure)
         .configure(pages::configure)
+        .configure(privacy::configure)
+        .configure(privacy_pages::configure)
         .configure(tickets::configure);
 }

@@ -41,9 +41,9 @@ pub fn configure(routes: &mut web::ServiceConfig) {
 }
 
 #[derive(Deserialize)]
-struct TokenQuery {
+pub(super) struct TokenQuery {
     #[serde(default)]
-    token: String,
+    pub(super) token: String,
 }
 
 #[derive(Deserialize)]
@@ -157,7 +157,7 @@ fn hidden(token: &str) -> String {
     format!("<input type=\"hidden\" name=\"token\" value=\"{}\">", escape(token))
 }
 
-fn button_page(title: &str, action: &str, token: &str, button: &str) -> HttpResponse {
+pub(super) fn button_page(title: &str, action: &str, token: &str, button: &str) -> HttpResponse {
     form_page(title, action, &hidden(token), button)
 }
 
@@ -169,7 +169,7 @@ fn form_page(title: &str, action: &str, fields: &str, button: &str) -> HttpRespo
     )
 }
 
-fn said(outcome: Result<String, ApiError>) -> HttpResponse {
+pub(super) fn said(outcome: Result<String, ApiError>) -> HttpResponse {
     match outcome {
         Ok(message) => page(StatusCode::OK, "Done", &format!("<p>{}</p>", escape(&message))),
         Err(error) => page(error.status, "That did not work", &format!("<p>{}</p>", escape(&error.message))),

@@ -13,6 +13,7 @@ use super::{
     image::image_url,
     me::patch_me,
     owner::{self, Account},
+    privacy::delete_me,
     visitor::{self, DEVICE_COOKIE},
 };
 use crate::{
@@ -22,8 +23,8 @@ use crate::{
 };
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    let me = web::resource("/api/v1/me").route(web::get().to(me)).route(web::patch().to(patch_me));
-    routes.service(link).service(me.default_service(only("GET, PATCH")));
+    let me = web::resource("/api/v1/me").route(web::get().to(me)).route(web::patch().to(patch_me)).route(web::delete().to(delete_me));
+    routes.service(link).service(me.default_service(only("GET, PATCH, DELETE")));
 }
 
 #[derive(Deserialize)]

@@ -12,6 +12,7 @@ pub mod mails;
 pub mod node;
 pub mod people;
 pub mod policies;
+pub mod privacy;
 pub mod screening;
 pub mod tickets;
 pub mod usage;
@@ -34,6 +35,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(node::configure)
         .configure(people::configure)
         .configure(policies::configure)
+        .configure(privacy::configure)
         .configure(screening::configure)
         .configure(tickets::configure);
 }

@@ -37,6 +37,7 @@ use crate::http::{account, admin, api, compat, hooks, operations, provider_keys}
         (name = "Admin: screening", description = "Rules that look at what callers send, before anything is held or any upstream is called."),
         (name = "Admin: node", description = "This node and its actors."),
         (name = "Admin: tickets", description = "Support: answers, internal notes, assignees."),
+        (name = "Admin: privacy", description = "What people ask about their data, and how long it is kept."),
         (name = "Operations", description = "For whoever runs the gateway. These routes need no key.")
     ),
     paths(
@@ -109,6 +110,15 @@ use crate::http::{account, admin, api, compat, hooks, operations, provider_keys}
         account::tickets::attach_file,
         account::tickets::get_attachment,
         account::me::patch_me,
+        account::privacy::delete_me,
+        account::privacy::export_me,
+        account::privacy::get_export,
+        account::privacy::send_code,
+        account::privacy::get_switches,
+        account::privacy::patch_switches,
+        account::privacy::ask_by_mail,
+        account::privacy::confirm_request,
+        account::privacy::cancel_deletion,
         account::auth::register,
         account::auth::verify,
         account::auth::resend,
@@ -199,6 +209,12 @@ use crate::http::{account, admin, api, compat, hooks, operations, provider_keys}
         admin::usage::list_audit,
         admin::node::get_node,
         admin::node::get_actors,
+        admin::privacy::list_requests,
+        admin::privacy::enter_request,
+        admin::privacy::get_request,
+        admin::privacy::decide_request,
+        admin::privacy::signing_key,
+        admin::privacy::retention,
         admin::tickets::list_all_tickets,
         admin::tickets::get_any_ticket,
         admin::tickets::triage_ticket,
@@ -475,8 +491,9 @@ mod tests {
                 let may_be_open = operation["tags"][0] == "Operations"
                     || path.starts_with("/auth/")
                     || path.starts_with("/api/v1/policies/")
+                    || path.starts_with("/api/v1/privacy-requests")
                     || (path.starts_with("/api/v1/auth/") && path != "/api/v1/auth/logout");
-                assert_eq!(is_open, may_be_open, "{name}: only operations, signing in and policies need no key");
+                assert_eq!(is_open, may_be_open, "{name}: only operations, signing in, policies and privacy requests need no key");
                 assert!(is_open || operation["responses"].get("401").or(operation["responses"].get("4XX")).is_some(), "{name}");
                 let in_path = path.matches('{').count();
                 let parameters = operation["parameters"].as_array().map_or(0, |all| all.iter().filter(|one| one["in"] == "path").count());

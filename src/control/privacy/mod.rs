@@ -1,0 +1,41 @@
+//! What people may ask about their data: a copy, an end, a restriction, an objection; signed in, by mail, or through the staff.
+//!
+//! Before data leaves or goes the person is confirmed again. Answers to people who are not signed in are the same whether an address is
+//! known or not. Absent on purpose: the work itself (see `actors::privacy`).
+
+mod identity;
+mod requests;
+mod staff;
+mod switches;
+
+use std::sync::Arc;
+
+pub use self::{
+    identity::{Proof, ask_code},
+    requests::{
+        ConfirmedRequest, NewMailRequest, archive, archive_by_token, ask_by_mail, cancel, confirm, delete_me, export_me, of_account,
+    },
+    staff::{Decision, NewStaffRequest, decide, enter, get, list},
+    switches::{SwitchPatch, set_switches},
+};
+pub use crate::store::privacy::Request;
+use crate::{actors::privacy::Parts, domain::Timestamp};
+
+/// What privacy's use cases work with. Shared by all threads.
+#[derive(Clone)]
+pub struct Privacy {
+    pub jobs: Parts,
+    /// Between asking for a deletion and the deletion, in microseconds.
+    pub cooling_off: Timestamp,
+    pub retention: Arc<[Retention]>,
+}
+
+/// How long a class of data is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub class: &'static str,
+    /// The setting that says so; empty when none does.
+    pub setting: &'static str,
+    /// `None` keeps it.
+    pub days: Option<u64>,
+}
