@@ -285,8 +285,6 @@ section! {
         password_tries: u32 = 10, 0 to 1_000_000;
         /// Mails that one address is sent on request, per hour.
         mails_per_address_hour: u32 = 10, 0 to 1_000_000;
-        /// Keys an account may create, per hour.
-        keys_per_account_hour: u32 = 100, 0 to 1_000_000;
     }
 }
 
