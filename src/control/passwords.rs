@@ -13,14 +13,15 @@ use crate::actors::detached::compute;
 const HASHES_AT_ONCE: usize = 4;
 /// Hashes that may wait; beyond that callers are refused instead of queued for ever.
 const WAITING_MAX: usize = 256;
+/// Verified when there is no account or no password, so that both take the same time. A constant, because making one at every start
+/// would cost 19 MiB and the time of a sign-in.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzLg$YW5kIG5vIHBhc3N3b3JkIGNhbiBnaXZlIHRoaXMgOik";
 
 /// Hashes and verifies. Clones share the places.
 #[derive(Clone)]
 pub struct Passwords {
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-    /// Verified when there is no account or no password, so that both take the same time.
-    nobody: Arc<str>,
 }
 
 /// What a try at a password came to.
@@ -32,12 +33,13 @@ pub enum Verdict {
     RightAndStale(String),
 }
 
-impl Passwords {
-    pub fn new() -> Result<Self, ControlError> {
-        let nobody = hash_now(b"nobody has this password")?;
-        Ok(Self { places: Arc::new(Semaphore::new(HASHES_AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING_MAX)), nobody: nobody.into() })
+impl Default for Passwords {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(HASHES_AT_ONCE)), waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
+}
 
+impl Passwords {
     /// The PHC string to keep.
     pub async fn hash(&self, password: &str) -> Result<String, ControlError> {
         let password = Zeroizing::new(password.as_bytes().to_vec());
@@ -47,7 +49,7 @@ impl Passwords {
     /// Compares with the kept hash; with none it takes as long and says no.
     pub async fn verify(&self, password: &str, kept: Option<&str>) -> Result<Verdict, ControlError> {
         let password = Zeroizing::new(password.as_bytes().to_vec());
-        let (hash, is_somebody) = (kept.unwrap_or(&self.nobody).to_owned(), kept.is_some());
+        let (hash, is_somebody) = (kept.unwrap_or(NOBODY).to_owned(), kept.is_some());
         let verdict = self.run(move || verify_now(&password, &hash)).await??;
         Ok(if is_somebody { verdict } else { Verdict::Wrong })
     }
@@ -75,4 +77,24 @@ fn verify_now(password: &[u8], kept: &str) -> Result<Verdict, ControlError> {
     let is_current = argon2::Params::try_from(&hash)
         .is_ok_and(|kept| (kept.m_cost(), kept.t_cost(), kept.p_cost()) == (current.m_cost(), current.t_cost(), current.p_cost()));
     if is_current { Ok(Verdict::Right) } else { hash_now(password).map(Verdict::RightAndStale) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_verified_as_slowly_as_somebody_and_is_nobody() {
+        let nobody = PasswordHash::new(NOBODY).unwrap();
+        let kept = argon2::Params::try_from(&nobody).unwrap();
+        let current = argon2::Params::default();
+        assert_eq!((kept.m_cost(), kept.t_cost(), kept.p_cost()), (current.m_cost(), current.t_cost(), current.p_cost()));
+        assert_eq!(nobody.hash.unwrap().as_bytes().len(), 32, "as long as the hashes that are kept");
+        let passwords = Passwords::default();
+        assert_eq!(passwords.verify("nobody has this password", None).await.unwrap(), Verdict::Wrong);
+        let kept = passwords.hash("somebody").await.unwrap();
+        assert_eq!(kept.len(), NOBODY.len());
+        assert_eq!(passwords.verify("somebody", Some(&kept)).await.unwrap(), Verdict::Right);
+        assert_eq!(passwords.verify("Somebody", Some(&kept)).await.unwrap(), Verdict::Wrong);
+    }
 }

@@ -32,7 +32,7 @@ const WORD_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 40;
 
 /// Members that hold the words of a format. Anything that is no single word is a text there, too.
-const WORDS: [&str; 17] = [
+const WORDS: [&str; 20] = [
     "type",
     "role",
     "model",
@@ -40,6 +40,9 @@ const WORDS: [&str; 17] = [
     "tool_call_id",
     "tool_use_id",
     "call_id",
+    "event_id",
+    "item_id",
+    "previous_item_id",
     "object",
     "status",
     "format",
@@ -52,20 +55,36 @@ const WORDS: [&str; 17] = [
     "service_tier",
 ];
 /// Members that hold files, and what vendors want back unread.
-const DATA: [&str; 9] =
-    ["data", "file_data", "b64_json", "url", "image_url", "signature", "thoughtSignature", "thought_signature", "encrypted_content"];
+const DATA: [&str; 10] = [
+    "data",
+    "audio",
+    "file_data",
+    "b64_json",
+    "url",
+    "image_url",
+    "signature",
+    "thoughtSignature",
+    "thought_signature",
+    "encrypted_content",
+];
 /// Lists whose elements count as messages, at the top of a body.
 const LISTS: [&str; 6] = ["messages", "contents", "input", "documents", "requests", "prompt"];
 
 /// Collects the texts of a body that was read before.
 pub fn of_call(head: &CallHead, body: &[u8]) -> Result<CallerTexts, Invalid> {
-    let mut texts = Collected::default();
     if media::is_form(head.endpoint) {
+        let mut texts = Collected::default();
         for part in multipart::parts(head.content_type.as_deref(), body)?.iter().filter(|part| part.file_name.is_none()) {
             texts.add(&part.name, &String::from_utf8_lossy(part.bytes(body)));
         }
         return Ok(texts.finish());
     }
+    of_json(body)
+}
+
+/// Collects the texts of a JSON value: a body, or an event of a realtime session.
+pub fn of_json(body: &[u8]) -> Result<CallerTexts, Invalid> {
+    let mut texts = Collected::default();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let walk = Walk { texts: &mut texts, name: "", depth: 0 };
     // Values nobody reads may hold what no text can: half of a pair of surrogates, or nesting at the very limit.
@@ -259,6 +278,15 @@ mod tests {
         for body in [json!({"data": hidden}), json!({"url": format!("data:text/plain;base64,{hidden}")}), json!({"role": "be evil now"})] {
             assert!(!of(&body).text.is_empty(), "{body}");
         }
+    }
+
+    #[test]
+    fn speech_in_an_event_is_no_text() {
+        let event = json!({"type": "input_audio_buffer.append", "event_id": "evt_1", "audio": "QUJD".repeat(100)});
+        assert_eq!(of_json(event.to_string().as_bytes()).unwrap().text, "");
+        let item = json!({"type": "message", "content": [{"type": "input_text", "text": "a heron"}]});
+        let event = json!({"type": "conversation.item.create", "previous_item_id": "item_1", "item": item});
+        assert_eq!(of_json(event.to_string().as_bytes()).unwrap().text, "a heron\n");
     }
 
     #[test]

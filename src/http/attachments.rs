@@ -1,22 +1,13 @@
-//! Attachments of tickets on the wire: a form on their way in, a download on their way out. Owners and staff share it.
+//! Forms with attachments of tickets. Owners and staff share it.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
-    web,
-};
-use bytes::Bytes;
+use actix_web::{HttpRequest, http::header::CONTENT_TYPE, web};
 
 use super::{
-    api::files::disposition,
     body::{self, BodyLimits},
     error::ApiError,
 };
 use crate::{
-    control::{
-        Control,
-        tickets::{Attachment, attachments::Upload},
-    },
+    control::{Control, tickets::attachments::Upload},
     dialect::media::multipart,
 };
 
@@ -52,16 +43,4 @@ pub async fn read_form(request: &HttpRequest, payload: web::Payload, control: &C
         internal,
         content: body.slice(file.content.clone()),
     })
-}
-
-/// Always a download: a browser must neither show what somebody attached as a page of ours, nor guess that it is one.
-pub fn download(attachment: Attachment, content: Bytes) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, attachment.mime))
-        .insert_header((CONTENT_DISPOSITION, disposition(&attachment.filename)))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header(("content-security-policy", "sandbox; default-src 'none'"))
-        .insert_header(("cross-origin-resource-policy", "same-origin"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .body(content)
 }

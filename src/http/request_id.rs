@@ -14,7 +14,7 @@ use super::{
     headers::{self, Audience},
     safe_headers,
 };
-use crate::{clock::Clock, control::Control};
+use crate::clock::Clock;
 
 /// Ids of one request. `own` (`req_…`) is unique; `shown` is what the caller sees.
 #[derive(Debug, Clone)]
@@ -48,9 +48,7 @@ pub async fn stamp<B: MessageBody + 'static>(request: ServiceRequest, next: Next
             None => response.map_into_boxed_body(),
         }
     };
-    let is_https = response.request().app_data::<web::Data<Control>>().is_some_and(|control| control.site.is_https());
-    let request = response.request().clone();
-    safe_headers::insert(request.path(), is_https, response.headers_mut());
+    safe_headers::insert(&mut response);
     if let Ok(value) = HeaderValue::from_str(&shown) {
         let headers = response.headers_mut();
         headers.insert(HeaderName::from_static("x-request-id"), value.clone());

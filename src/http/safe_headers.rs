@@ -2,21 +2,33 @@
 //!
 //! Routes for programs get none of them: no browser renders their answers, and they are the hot path.
 
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+use actix_web::{
+    dev::ServiceResponse,
+    http::header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    },
+    web,
 };
+
+use crate::control::Control;
 
 /// What nobody is to load, run or put into a frame.
 const NOTHING: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// Two years, as browsers' lists of such hosts ask for.
 const TLS_ONLY: &str = "max-age=63072000";
 
-/// Adds what is missing on the answer to `path`.
-pub fn insert(path: &str, is_https: bool, headers: &mut HeaderMap) {
-    if is_for_programs(path) {
+/// Adds what is missing on an answer.
+pub fn insert<B>(response: &mut ServiceResponse<B>) {
+    if is_for_programs(response.request().path()) {
         return;
     }
+    let request = response.request().clone();
+    let is_https = request.app_data::<web::Data<Control>>().is_some_and(|control| control.site.is_https());
+    add_to(request.path(), is_https, response.headers_mut());
+}
+
+fn add_to(path: &str, is_https: bool, headers: &mut HeaderMap) {
     let mut add = |name: HeaderName, value: &'static str| {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
@@ -51,13 +63,13 @@ mod tests {
 
     fn of(path: &str, is_https: bool) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        insert(path, is_https, &mut headers);
+        add_to(path, is_https, &mut headers);
         headers
     }
 
     #[test]
     fn pages_and_accounts_are_guarded_and_models_are_left_alone() {
-        assert!(of("/v1/chat/completions", true).is_empty() && of("/metrics", true).is_empty());
+        assert!(is_for_programs("/v1/chat/completions") && is_for_programs("/metrics") && !is_for_programs("/api/v1/me"));
         for path in ["/api/v1/me", "/admin/v1/accounts", "/auth/reset"] {
             let headers = of(path, true);
             assert_eq!(headers.get(CACHE_CONTROL).unwrap(), "no-store", "{path}");
@@ -73,7 +85,7 @@ mod tests {
     fn own_words_stay() {
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"));
-        insert("/api/v1/me/image", false, &mut headers);
+        add_to("/api/v1/me/image", false, &mut headers);
         assert_eq!(headers.get(CACHE_CONTROL).unwrap(), "private, max-age=60");
     }
 }

@@ -105,7 +105,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             return Err(refusal.into());
         }
     };
-    screening::screen(pipeline, &incoming, &read.model.id).await?;
+    screening::screen_call(pipeline, &incoming, &read.model.id).await?;
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
     let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..read.fixed } };
     let hold = routing::dearest(std::iter::once(&read.model).chain(&read.fallbacks).map(|model| &**model), &ceiling);

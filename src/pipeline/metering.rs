@@ -3,7 +3,7 @@
 use super::admission::Admitted;
 use crate::{
     dialect::{Charge, Measured},
-    domain::{Micros, Timestamp, pricing::Quantities},
+    domain::{Micros, SECOND, Timestamp, pricing::Quantities},
 };
 
 /// What is charged for.
@@ -18,7 +18,7 @@ pub struct Metered {
 impl Metered {
     /// `now` is when the answer was whole.
     pub fn charge(&self, now: Timestamp) -> Charge {
-        Charge { cost_micros: self.cost_micros, quantities: self.quantities, ended_at: now.div_euclid(1_000_000) }
+        Charge { cost_micros: self.cost_micros, quantities: self.quantities, ended_at: now.div_euclid(SECOND) }
     }
 }
 

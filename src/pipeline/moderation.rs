@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Incoming, Pipeline, admission::elapsed};
+use super::{Pipeline, admission::elapsed};
 use crate::{
     actors::catalog::Candidate,
     dialect::{
@@ -27,13 +27,13 @@ use crate::{
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Whether the model of a rule objects to these texts. Without a verdict the rule says what counts.
-pub(super) async fn objects(pipeline: &Rc<Pipeline>, incoming: &Incoming, rule: &Rule, texts: &CallerTexts) -> bool {
+pub(super) async fn objects(pipeline: &Rc<Pipeline>, request_id: &str, rule: &Rule, texts: &CallerTexts) -> bool {
     let Some(moderator) = &rule.moderator else { return false };
     if texts.text.trim().is_empty() {
         return false;
     }
     let patience = pipeline.policy.screening.moderation_timeout;
-    let verdict = match tokio::time::timeout(patience, ask(pipeline, incoming, moderator, &texts.text, patience)).await {
+    let verdict = match tokio::time::timeout(patience, ask(pipeline, request_id, moderator, &texts.text, patience)).await {
         Ok(verdict) => verdict,
         Err(_) => Err(format!("no verdict within {} ms", patience.as_millis())),
     };
@@ -44,7 +44,7 @@ pub(super) async fn objects(pipeline: &Rc<Pipeline>, incoming: &Incoming, rule: 
     })
 }
 
-async fn ask(pipeline: &Rc<Pipeline>, incoming: &Incoming, moderator: &Moderator, text: &str, patience: Duration) -> Result<bool, String> {
+async fn ask(pipeline: &Rc<Pipeline>, request_id: &str, moderator: &Moderator, text: &str, patience: Duration) -> Result<bool, String> {
     let bytes_max = pipeline.policy.screening.moderation_bytes_max;
     if text.len() > bytes_max {
         return Err(format!("the text has {} bytes, more than screening.moderation_bytes_max ({bytes_max})", text.len()));
@@ -57,7 +57,7 @@ async fn ask(pipeline: &Rc<Pipeline>, incoming: &Incoming, moderator: &Moderator
     let started_at = pipeline.clock.now();
     for candidate in &model.candidates {
         let left = patience.saturating_sub(elapsed(started_at, pipeline.clock.now()));
-        match attempt(pipeline, incoming, candidate, text, left).await {
+        match attempt(pipeline, request_id, candidate, text, left).await {
             Ok(body) => return judge(moderator, &body),
             Err(why) => failed = format!("{}: {why}", candidate.gate.name()),
         }
@@ -65,7 +65,7 @@ async fn ask(pipeline: &Rc<Pipeline>, incoming: &Incoming, moderator: &Moderator
     Err(failed)
 }
 
-async fn attempt(pipeline: &Rc<Pipeline>, incoming: &Incoming, candidate: &Candidate, text: &str, left: Duration) -> Result<Bytes, String> {
+async fn attempt(pipeline: &Rc<Pipeline>, request_id: &str, candidate: &Candidate, text: &str, left: Duration) -> Result<Bytes, String> {
     let gate = &candidate.gate;
     let place = gate.enter(pipeline.policy.queue_wait.min(left)).await.map_err(|_| "at its limit of calls".to_owned())?;
     let started_at = pipeline.clock.now();
@@ -85,7 +85,7 @@ async fn attempt(pipeline: &Rc<Pipeline>, incoming: &Incoming, candidate: &Candi
         streamed: false,
         version: None,
         betas: None,
-        request_id: incoming.request_id.clone(),
+        request_id: request_id.to_owned(),
         api_key: None,
         deadline: left,
     };

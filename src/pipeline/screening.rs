@@ -8,9 +8,9 @@ use std::{rc::Rc, sync::Arc};
 
 use super::{CallError, Incoming, Pipeline, moderation};
 use crate::{
-    actors::{account::Identity, detached, screening::Screens},
+    actors::{account::Identity, detached, directory::Presented, screening::Screens},
     dialect::{
-        Endpoint,
+        Endpoint, Invalid,
         texts::{self, CallerTexts},
     },
     domain::{
@@ -40,23 +40,55 @@ pub struct ScreeningPolicy {
     pub moderation_bytes_max: usize,
 }
 
+/// What is looked at, beside its texts: a call, or an event of a realtime session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub endpoint: Endpoint,
+    /// The catalogue's id.
+    pub model: &'a str,
+    pub request_id: &'a str,
+    pub presented: &'a Presented,
+}
+
 /// Refuses a call that a rule blocks. `model` is the catalogue's id.
-pub(super) async fn screen(pipeline: &Rc<Pipeline>, incoming: &Incoming, model: &str) -> Result<(), CallError> {
+pub(super) async fn screen_call(pipeline: &Rc<Pipeline>, incoming: &Incoming, model: &str) -> Result<(), CallError> {
+    let Incoming { head, body, presented, request_id, .. } = incoming;
+    let said = Said { endpoint: head.endpoint, model, request_id, presented };
+    screen(pipeline, said, body.len(), || {
+        let (head, body) = (head.clone(), body.clone());
+        move || texts::of_call(&head, &body)
+    })
+    .await
+}
+
+/// Refuses an event of a realtime session that a rule blocks. Speech is no text.
+pub(super) async fn screen_event(pipeline: &Rc<Pipeline>, event: &str, said: Said<'_>) -> Result<(), CallError> {
+    screen(pipeline, said, event.len(), || {
+        let event = event.to_owned();
+        move || texts::of_json(event.as_bytes())
+    })
+    .await
+}
+
+/// `copy` is only asked for when there are rules; what it gives collects the texts, maybe on another thread.
+async fn screen<C>(pipeline: &Rc<Pipeline>, said: Said<'_>, bytes: usize, copy: impl FnOnce() -> C) -> Result<(), CallError>
+where
+    C: FnOnce() -> Result<CallerTexts, Invalid> + Send + 'static,
+{
     let screens = pipeline.screening.screens();
-    let endpoint = incoming.head.endpoint;
     // Whoever asks whether a text is harmful has to be able to send it.
-    if screens.rules.is_empty() || endpoint == Endpoint::Moderations {
+    if screens.rules.is_empty() || said.endpoint == Endpoint::Moderations {
         return Ok(());
     }
     let screens = Arc::clone(&screens);
-    let found = look(pipeline, incoming, model, &screens).await?;
-    let moderations = screens.rules.moderations(model, endpoint.label());
+    let found = look(pipeline, said, bytes, copy(), &screens).await?;
+    let moderations = screens.rules.moderations(said.model, said.endpoint.label());
     match found.hits {
-        Err(Overrun) => overrun(pipeline, incoming, model).await,
+        Err(Overrun) => overrun(pipeline, said).await,
         Ok(hits) if hits.is_empty() && moderations.is_empty() => Ok(()),
         Ok(hits) => {
-            let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
-            let call = Screened { pipeline, incoming, model, screens: &screens, texts: &found.texts, caller: &caller };
+            let caller = pipeline.accounts.authenticate(said.presented).await?;
+            let call = Screened { pipeline, said, screens: &screens, texts: &found.texts, caller: &caller };
             call.decide(&hits, &moderations).await
         }
     }
@@ -68,17 +100,19 @@ struct Found {
     hits: Result<Vec<usize>, Overrun>,
 }
 
-async fn look(pipeline: &Pipeline, incoming: &Incoming, model: &str, screens: &Arc<Screens>) -> Result<Found, Refusal> {
-    let (head, body, screens, model) = (incoming.head.clone(), incoming.body.clone(), screens.clone(), model.to_owned());
+async fn look<C>(pipeline: &Pipeline, said: Said<'_>, bytes: usize, collect: C, screens: &Arc<Screens>) -> Result<Found, Refusal>
+where
+    C: FnOnce() -> Result<CallerTexts, Invalid> + Send + 'static,
+{
+    let (screens, model, endpoint) = (screens.clone(), said.model.to_owned(), said.endpoint.label());
     let work_bytes_max = pipeline.policy.screening.work_bytes_max;
     let work = move || {
-        let texts = texts::of_call(&head, &body)?;
-        let subject =
-            Subject { text: &texts.text, bytes: texts.bytes, messages: texts.messages, model: &model, endpoint: head.endpoint.label() };
+        let texts = collect()?;
+        let subject = Subject { text: &texts.text, bytes: texts.bytes, messages: texts.messages, model: &model, endpoint };
         let hits = screens.rules.matches(&subject, work_bytes_max);
         Ok::<_, Refusal>(Found { hits, texts })
     };
-    if incoming.body.len() <= INLINE_BYTES_MAX {
+    if bytes <= INLINE_BYTES_MAX {
         return work();
     }
     let found = detached::compute(work).await;
@@ -86,25 +120,25 @@ async fn look(pipeline: &Pipeline, incoming: &Incoming, model: &str, screens: &A
 }
 
 /// More work than allowed: whatever the rules would have said, nobody knows it.
-async fn overrun(pipeline: &Rc<Pipeline>, incoming: &Incoming, model: &str) -> Result<(), CallError> {
-    let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
+async fn overrun(pipeline: &Rc<Pipeline>, said: Said<'_>) -> Result<(), CallError> {
+    let caller = pipeline.accounts.authenticate(said.presented).await?;
     let blocks = pipeline.policy.screening.overrun_blocks;
     let action = if blocks { Action::Block } else { Action::Flag };
-    pipeline.screening.record(hit(pipeline, incoming, model, &caller, action, ("", OVERRUN_NAME)));
+    pipeline.screening.record(hit(pipeline, said, &caller, action, ("", OVERRUN_NAME)));
     if blocks { Err(Refusal::NotScreened.into()) } else { Ok(()) }
 }
 
-fn hit(pipeline: &Pipeline, incoming: &Incoming, model: &str, caller: &Identity, action: Action, (id, name): (&str, &str)) -> Hit {
+fn hit(pipeline: &Pipeline, said: Said<'_>, caller: &Identity, action: Action, (id, name): (&str, &str)) -> Hit {
     Hit {
         id: pipeline.clock.new_id("sch"),
-        request_id: incoming.request_id.clone(),
+        request_id: said.request_id.to_owned(),
         account_id: caller.account_id.clone(),
         key_id: caller.key.id.clone(),
         rule_id: id.to_owned(),
         rule_name: name.to_owned(),
         action,
-        model: model.to_owned(),
-        endpoint: incoming.head.endpoint.path().to_owned(),
+        model: said.model.to_owned(),
+        endpoint: said.endpoint.path().to_owned(),
         sealed_excerpt: None,
         created_at: pipeline.clock.now(),
         release: None,
@@ -114,8 +148,7 @@ fn hit(pipeline: &Pipeline, incoming: &Incoming, model: &str, caller: &Identity,
 /// A call on which the hits decide.
 struct Screened<'a> {
     pipeline: &'a Rc<Pipeline>,
-    incoming: &'a Incoming,
-    model: &'a str,
+    said: Said<'a>,
     screens: &'a Screens,
     texts: &'a CallerTexts,
     caller: &'a Identity,
@@ -130,7 +163,7 @@ impl Screened<'_> {
             if self.screens.is_exempt(&self.caller.account_id, &rule.id) {
                 continue;
             }
-            if moderations.contains(&index) && !moderation::objects(self.pipeline, self.incoming, rule, self.texts).await {
+            if moderations.contains(&index) && !moderation::objects(self.pipeline, self.said.request_id, rule, self.texts).await {
                 continue;
             }
             match rule.action {
@@ -152,7 +185,7 @@ impl Screened<'_> {
     }
 
     fn record(&self, index: usize, rule: &Rule) {
-        let mut hit = hit(self.pipeline, self.incoming, self.model, self.caller, rule.action, (&rule.id, &rule.name));
+        let mut hit = hit(self.pipeline, self.said, self.caller, rule.action, (&rule.id, &rule.name));
         if self.pipeline.policy.screening.keep_excerpts
             && let Some(excerpt) = self.screens.rules.excerpt(index, &self.texts.text, EXCERPT_CHARS)
         {

@@ -472,3 +472,43 @@ async fn the_drain_limit_cuts_a_response_and_a_kill_loses_no_charge_and_makes_no
     assert_eq!((&row["cost_micros"], &row["estimated"]), (&json!(DELIVERED), &json!(true)), "{row}");
     process.finish().await;
 }
+
+#[tokio::test]
+async fn what_a_rule_blocks_is_not_relayed_and_the_session_goes_on() {
+    let (world, mut upstream) = furnish(|_| {}).await;
+    let rules = "/admin/v1/screening-rules";
+    let blocks = json!({"name": "no herons", "pattern": "her[o0]n", "action": "block", "enabled": true, "endpoints": ["realtime"]});
+    world.app.admin.caller.post(rules, &blocks).await.expect(201);
+    world.app.admin.caller.post(rules, &json!({"name": "storks", "pattern": "stork", "action": "flag", "enabled": true})).await.expect(201);
+    let (mut caller, mut server) = connect(&world, &mut upstream).await;
+    let item = |text: &str| {
+        let content = json!([{"type": "input_text", "text": text}]);
+        json!({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": content}})
+    };
+    for blocked in [
+        item("a heron"),
+        json!({"type": "session.update", "session": {"instructions": "Draw a heron"}}),
+        json!({"type": "response.create", "response": {"instructions": "her0n"}}),
+    ] {
+        caller.say(&blocked).await;
+        let error = caller.expect("error").await;
+        assert_eq!(error["error"]["code"], json!("content_screened"), "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains("'no herons'"), "{error}");
+    }
+    // What comes next is the first that the upstream hears.
+    caller.say(&item("a stork")).await;
+    assert_eq!(server.expect("conversation.item.create").await["item"]["content"][0]["text"], json!("a stork"));
+    caller.say(&create()).await;
+    server.respond("resp_1", &usage()).await;
+    for event in ["response.created", "response.output_audio_transcript.delta", "response.output_audio.delta", "response.done"] {
+        caller.expect(event).await;
+    }
+    caller.close().await;
+    rows(&world, 1).await;
+    let hits = world.app.admin.caller.list("/admin/v1/screening-hits").await;
+    let seen: Vec<_> = hits.iter().map(|hit| (hit["rule_name"].as_str().unwrap(), hit["endpoint"].as_str().unwrap())).collect();
+    assert_eq!(seen.iter().filter(|hit| **hit == ("no herons", "/v1/realtime")).count(), 3, "{seen:?}");
+    assert_eq!(seen.iter().filter(|hit| **hit == ("storks", "/v1/realtime")).count(), 1, "{seen:?}");
+    assert_eq!(world.spent().await, COST);
+    world.finish().await;
+}

@@ -1,15 +1,15 @@
 //! Who asks for something of the account API: an owner with a session cookie, or a key of scope `account`.
 
-use actix_web::{FromRequest, HttpRequest, cookie::Cookie, dev::Payload, http::StatusCode, http::header, web};
+use actix_web::{FromRequest, HttpRequest, cookie::Cookie, dev::Payload, http::header, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
     control::{
-        Actor, Control, ControlError,
+        Control, ControlError,
         owner::{self, Owner},
     },
     domain::{api_key::Scope, member::Permission, refusal::Refusal},
-    http::{error::ApiError, headers::CallerReader},
+    http::{error::ApiError, parts},
 };
 
 /// The session cookie. Browsers take the first name over TLS only, and only for the whole host.
@@ -43,10 +43,6 @@ impl Account {
         let owner = self.owner;
         Ok(self.control.to_the_end(|control| work(control, owner)).await?)
     }
-
-    pub fn actor(&self) -> &Actor {
-        &self.owner.actor
-    }
 }
 
 impl FromRequest for Account {
@@ -56,27 +52,23 @@ impl FromRequest for Account {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let parts = request.app_data::<web::Data<Control>>().zip(request.app_data::<web::Data<CallerReader>>());
-            let Some((control, reader)) = parts else {
-                tracing::error!("the account API is served without its parts");
-                return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the account API is not set up"));
-            };
+            let control = parts::control(&request)?;
             let Some(cookie) = session_cookie(&request) else {
-                let identity = control.accounts.authenticate(&reader.read(&request, Scope::Account)?).await?;
-                let owner = owner::of_key(control, &identity.account_id, &identity.key.id).await?;
-                return Ok(Self { control: control.clone(), owner, session_token: None });
+                let identity = control.accounts.authenticate(&parts::caller_reader(&request)?.read(&request, Scope::Account)?).await?;
+                let owner = owner::of_key(&control, &identity.account_id, &identity.key.id).await?;
+                return Ok(Self { control, owner, session_token: None });
             };
             let token = cookie.value().to_owned();
             if !request.method().is_safe() {
-                check_origin(&request, control)?;
+                check_origin(&request, &control)?;
                 let presented = request.headers().get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                if !owner::is_csrf_token(control, &token, presented) {
+                if !owner::is_csrf_token(&control, &token, presented) {
                     return Err(Refusal::NotOurPage("x-csrf-token is missing or wrong; GET /api/v1/me gives it as csrf_token").into());
                 }
             }
             let acting_for = request.headers().get(ACTING_FOR).and_then(|value| value.to_str().ok()).map(str::trim);
-            let owner = owner::of_session(control, &token, acting_for).await?;
-            Ok(Self { control: control.clone(), owner, session_token: Some(token) })
+            let owner = owner::of_session(&control, &token, acting_for).await?;
+            Ok(Self { control, owner, session_token: Some(token) })
         })
     }
 }

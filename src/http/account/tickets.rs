@@ -19,8 +19,9 @@ use crate::{
             extract::{Json, Query},
             only,
         },
-        attachments::{download, read_form},
+        attachments::read_form,
         body::BodyLimits,
+        download::download,
         error::ApiError,
         page::{Page, PageQuery},
     },
@@ -308,5 +309,5 @@ pub async fn attach_file(
 pub async fn get_attachment(caller: Account, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let caller = caller.require(Permission::Read)?;
     let (attachment, content) = attachments::content(&caller.control, &caller.owner, &path.0, &path.1).await?;
-    Ok(download(attachment, content))
+    Ok(download(&attachment.filename, &attachment.mime, content))
 }

@@ -2,12 +2,12 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::StatusCode, http::header, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 
 use super::owner::check_origin;
 use crate::{
     control::{Control, people},
-    http::{error::ApiError, headers::CallerReader},
+    http::{error::ApiError, headers::CallerReader, parts},
 };
 
 /// Marks a browser that signed in before; it opens nothing.
@@ -29,10 +29,7 @@ impl FromRequest for Visitor {
 }
 
 fn read(request: &HttpRequest) -> Result<Visitor, ApiError> {
-    let Some(control) = request.app_data::<web::Data<Control>>().cloned() else {
-        tracing::error!("the account API is served without its parts");
-        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the account API is not set up"));
-    };
+    let control = parts::control(request)?;
     let visitor = of(request);
     control.people.guard.request(&visitor)?;
     // Programs send no Origin; a page that does must be ours.

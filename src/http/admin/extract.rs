@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, error::QueryPayloadError, http::StatusCode, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, error::QueryPayloadError, web};
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 use serde::de::DeserializeOwned;
 
@@ -12,7 +12,7 @@ use crate::{
     http::{
         body::{self, BodyLimits},
         error::ApiError,
-        headers::CallerReader,
+        parts,
     },
 };
 
@@ -45,14 +45,10 @@ impl FromRequest for Admin {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let parts = request.app_data::<web::Data<Control>>().zip(request.app_data::<web::Data<CallerReader>>());
-            let Some((control, reader)) = parts else {
-                tracing::error!("the admin API is served without its parts");
-                return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the admin API is not set up"));
-            };
+            let (control, reader) = (parts::control(&request)?, parts::caller_reader(&request)?);
             let presented = reader.read(&request, Scope::Admin)?;
             let identity = control.accounts.authenticate(&presented).await?;
-            Ok(Self { control: control.clone(), actor: Actor { id: identity.key.id } })
+            Ok(Self { control, actor: Actor { id: identity.key.id } })
         })
     }
 }

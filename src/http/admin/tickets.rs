@@ -16,8 +16,9 @@ use crate::{
     domain::ticket::{Priority, TicketStatus},
     http::{
         account::tickets::{AttachmentView, TicketMessageView, TicketView},
-        attachments::{download, read_form},
+        attachments::read_form,
         body::BodyLimits,
+        download::download,
         error::ApiError,
         page::{Page, PageQuery},
     },
@@ -249,7 +250,7 @@ pub async fn attach_for_staff(
     responses((status = 200, description = "The bytes that were attached", content_type = "application/octet-stream"), (status = 404, description = "`not_found`")))]
 pub async fn get_any_attachment(admin: Admin, path: web::Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (attachment, content) = attachments::content_for_staff(&admin.control, &path.0, &path.1).await?;
-    Ok(download(attachment, content))
+    Ok(download(&attachment.filename, &attachment.mime, content))
 }
 
 /// Delete an attachment

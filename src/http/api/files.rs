@@ -2,12 +2,7 @@
 
 use std::rc::Rc;
 
-use actix_web::{
-    HttpRequest, HttpResponse, delete, get,
-    http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
-    post, web,
-};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use actix_web::{HttpRequest, HttpResponse, delete, get, http::header::CONTENT_TYPE, post, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -22,7 +17,7 @@ use crate::{
         media::multipart::{self, Part},
     },
     domain::{SECOND, api_key::Scope},
-    http::{body, error::ApiError, headers, headers::CallerReader, views::rfc3339},
+    http::{body, download::download, error::ApiError, headers, headers::CallerReader, views::rfc3339},
     pipeline::Pipeline,
     store::files::{File, Wanted},
 };
@@ -212,25 +207,7 @@ pub async fn download_file(
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
     let (file, content) = control::files::content(&control, &caller.account_id, &id).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, file.mime))
-        .insert_header((CONTENT_DISPOSITION, disposition(&file.filename)))
-        // A browser must neither show what somebody uploaded as a page of ours, nor guess that it is one.
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header(("content-security-policy", "sandbox; default-src 'none'"))
-        .body(content))
-}
-
-/// What RFC 5987 lets stand as it is.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
-
-/// `Content-Disposition` with the name for old readers and for those who know more than ASCII.
-pub(in crate::http) fn disposition(filename: &str) -> String {
-    let plain: String = filename
-        .chars()
-        .map(|letter| if letter == ' ' || letter.is_ascii_alphanumeric() || "._-()".contains(letter) { letter } else { '_' })
-        .collect();
-    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(filename, NAME))
+    Ok(download(&file.filename, &file.mime, content))
 }
 
 fn is_anthropic(request: &HttpRequest) -> bool {
@@ -301,16 +278,5 @@ impl From<File> for FileMetadata {
             created_at: rfc3339(file.created_at),
             downloadable: true,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::disposition;
-
-    #[test]
-    fn names_cannot_break_out_of_their_header() {
-        assert_eq!(disposition("a b.pdf"), "attachment; filename=\"a b.pdf\"; filename*=UTF-8''a%20b.pdf");
-        assert_eq!(disposition("é\"; x=\"1"), "attachment; filename=\"___ x__1\"; filename*=UTF-8''%C3%A9%22%3B%20x%3D%221");
     }
 }

@@ -8,13 +8,18 @@ use super::{
     conversation::{Conversation, Running},
 };
 use crate::{
-    actors::{catalog::Candidate, detached, upstream::Gate},
+    actors::{catalog::Candidate, detached, directory::Presented, upstream::Gate},
     dialect::{
+        Endpoint,
         realtime::{CANCEL_RESPONSE, FromClient, FromServer, Kind, Names, ResponseDone, Transcribed},
         tokens,
     },
     domain::{Timestamp, pricing::Quantities, refusal::Refusal, usage::Outcome},
-    pipeline::{CallGuard, Facts, FailureClass, Pipeline, admission::elapsed},
+    pipeline::{
+        CallGuard, Facts, FailureClass, Pipeline,
+        admission::elapsed,
+        screening::{self, Said},
+    },
     upstream::{Failure, Received, Socket, Stage},
 };
 
@@ -31,6 +36,8 @@ pub struct Session {
     socket: Socket,
     gate: Arc<Gate>,
     names: [String; 2],
+    presented: Presented,
+    request_id: String,
     upstream_model: Arc<str>,
     facts: Facts,
     /// One as a rule; an upstream may answer out of turn.
@@ -98,6 +105,8 @@ impl Session {
             socket,
             gate: candidate.gate.clone(),
             names: [opening.model, id],
+            presented: opening.presented,
+            request_id: opening.request_id,
             upstream_model: candidate.upstream_model.clone(),
             facts,
             running: Vec::new(),
@@ -224,6 +233,15 @@ impl Session {
         if event.kind == Kind::ResponseCreate && self.is_answering() {
             let message = "a response runs in this session already; wait for its response.done, or cancel it".to_owned();
             return refuse(writer, Refusal::Invalid { message, param: None }).await;
+        }
+        let said = Said { endpoint: Endpoint::Realtime, model: &self.names[1], request_id: &self.request_id, presented: &self.presented };
+        match screening::screen_event(&self.pipeline, message, said).await {
+            Ok(()) => {}
+            // The session goes on without the event, and its hits are kept.
+            Err(CallError::Refused(refusal @ (Refusal::ContentScreened { .. } | Refusal::NotScreened), _)) => {
+                return refuse(writer, refusal).await;
+            }
+            Err(error) => return Err(End::Refused(error)),
         }
         let text_tokens = count(event.input.text.clone()).await;
         self.conversation.add(&event.input, text_tokens);

@@ -1,13 +1,13 @@
 //! Who calls, and how far that key reaches.
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::StatusCode, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::{
     actors::account::Identity,
     control::{Actor, Control, ControlError, foreign},
     domain::{account::Account, api_key::ApiKey, api_key::Scope, refusal::Refusal},
-    http::{error::ApiError, headers::CallerReader},
+    http::{error::ApiError, parts},
 };
 
 /// What a caller may see and change.
@@ -92,16 +92,12 @@ impl FromRequest for Manager {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let parts = request.app_data::<web::Data<Control>>().zip(request.app_data::<web::Data<CallerReader>>());
-            let Some((control, reader)) = parts else {
-                tracing::error!("LiteLLM's routes are served without their parts");
-                return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "these routes are not set up"));
-            };
+            let (control, reader) = (parts::control(&request)?, parts::caller_reader(&request)?);
             let mut refusal = None;
             let scopes = [(Scope::Admin, Reach::Everything), (Scope::Account, Reach::OwnAccount), (Scope::Inference, Reach::OwnKey)];
             for (scope, reach) in scopes {
                 match control.accounts.authenticate(&reader.read(&request, scope)?).await {
-                    Ok(identity) => return Ok(Self { control: control.clone(), reach, identity }),
+                    Ok(identity) => return Ok(Self { control, reach, identity }),
                     Err(missing @ Refusal::ScopeMissing(_)) => refusal = Some(missing),
                     Err(other) => return Err(other.into()),
                 }
