@@ -20,7 +20,7 @@ bench: ## Micro-benches, then load
 	cargo bench --bench micro
 	cargo bench --bench load
 
-fuzz: ## Every parser under a fuzzer, FUZZ_SECONDS (60) each; needs a nightly toolchain
+fuzz: ## Every parser under a fuzzer, FUZZ_SECONDS (60) each
 	scripts/fuzz.sh
 
 lint:

@@ -4,7 +4,11 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, files, replay, routing, screening, stored};
+use super::{
+    CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, files, replay, routing,
+    screening::{self, Said},
+    stored,
+};
 use crate::{
     actors::{
         account::{Admission, Admit, CallFacts, HeldCredits, IdempotencyClaim, NotAdmitted, OwnKeys, RateState},
@@ -105,7 +109,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             return Err(refusal.into());
         }
     };
-    screening::screen_call(pipeline, &incoming, &read.model.id).await?;
+    let mut undecided = screening::screen_call(pipeline, &incoming, &read.model.id).await?;
     let output_tokens = read.output_tokens_max.saturating_mul(read.choices);
     let ceiling = Ceiling { input_tokens: read.input_tokens, output_tokens, fixed: Quantities { requests: 1, ..read.fixed } };
     let hold = routing::dearest(std::iter::once(&read.model).chain(&read.fallbacks).map(|model| &**model), &ceiling);
@@ -147,6 +151,12 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         {
             held.release(None);
             return Ok(Outcome::Replay(Box::new(answer)));
+        }
+        if let Some(undecided) = undecided.take()
+            && let Err(refused) = undecided.decide(pipeline, Said::in_call(&incoming, &read.model.id)).await
+        {
+            held.release(None);
+            return Err(refused);
         }
         let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
         head.drop_unsupported |= options.drop_unsupported;

@@ -2,9 +2,9 @@
 //!
 //! Without rules this costs one atomic load. With rules, the texts of the call are matched (large ones away from the worker thread), then
 //! the hits decide in their order: an exemption takes one out, `allow` ends the matter, `block` refuses, `flag` is kept. Who calls is
-//! asked only when something was hit.
+//! asked only when something was hit. A moderation model costs the operator, so a call has to be admitted before one is asked.
 
-use std::{rc::Rc, sync::Arc};
+use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use super::{CallError, Incoming, Pipeline, moderation};
 use crate::{
@@ -50,11 +50,17 @@ pub(super) struct Said<'a> {
     pub presented: &'a Presented,
 }
 
-/// Refuses a call that a rule blocks. `model` is the catalogue's id.
-pub(super) async fn screen_call(pipeline: &Rc<Pipeline>, incoming: &Incoming, model: &str) -> Result<(), CallError> {
-    let Incoming { head, body, presented, request_id, .. } = incoming;
-    let said = Said { endpoint: head.endpoint, model, request_id, presented };
-    screen(pipeline, said, body.len(), || {
+impl<'a> Said<'a> {
+    /// `model` is the catalogue's id.
+    pub fn in_call(incoming: &'a Incoming, model: &'a str) -> Self {
+        Self { endpoint: incoming.head.endpoint, model, request_id: &incoming.request_id, presented: &incoming.presented }
+    }
+}
+
+/// Refuses a call that a rule blocks; what is left for a moderation model to decide is given back.
+pub(super) async fn screen_call(pipeline: &Rc<Pipeline>, incoming: &Incoming, model: &str) -> Result<Option<Undecided>, CallError> {
+    let Incoming { head, body, .. } = incoming;
+    screen(pipeline, Said::in_call(incoming, model), body.len(), || {
         let (head, body) = (head.clone(), body.clone());
         move || texts::of_call(&head, &body)
     })
@@ -63,35 +69,37 @@ pub(super) async fn screen_call(pipeline: &Rc<Pipeline>, incoming: &Incoming, mo
 
 /// Refuses an event of a realtime session that a rule blocks. Speech is no text.
 pub(super) async fn screen_event(pipeline: &Rc<Pipeline>, event: &str, said: Said<'_>) -> Result<(), CallError> {
-    screen(pipeline, said, event.len(), || {
+    let undecided = screen(pipeline, said, event.len(), || {
         let event = event.to_owned();
         move || texts::of_json(event.as_bytes())
-    })
-    .await
+    });
+    match undecided.await? {
+        Some(undecided) => undecided.decide(pipeline, said).await,
+        None => Ok(()),
+    }
 }
 
 /// `copy` is only asked for when there are rules; what it gives collects the texts, maybe on another thread.
-async fn screen<C>(pipeline: &Rc<Pipeline>, said: Said<'_>, bytes: usize, copy: impl FnOnce() -> C) -> Result<(), CallError>
+async fn screen<C>(pipeline: &Rc<Pipeline>, said: Said<'_>, bytes: usize, copy: impl FnOnce() -> C) -> Result<Option<Undecided>, CallError>
 where
     C: FnOnce() -> Result<CallerTexts, Invalid> + Send + 'static,
 {
     let screens = pipeline.screening.screens();
     // Whoever asks whether a text is harmful has to be able to send it.
     if screens.rules.is_empty() || said.endpoint == Endpoint::Moderations {
-        return Ok(());
+        return Ok(None);
     }
     let screens = Arc::clone(&screens);
-    let found = look(pipeline, said, bytes, copy(), &screens).await?;
+    let Found { texts, hits } = look(pipeline, said, bytes, copy(), &screens).await?;
+    let Ok(hits) = hits else { return overrun(pipeline, said).await.map(|()| None) };
     let moderations = screens.rules.moderations(said.model, said.endpoint.label());
-    match found.hits {
-        Err(Overrun) => overrun(pipeline, said).await,
-        Ok(hits) if hits.is_empty() && moderations.is_empty() => Ok(()),
-        Ok(hits) => {
-            let caller = pipeline.accounts.authenticate(said.presented).await?;
-            let call = Screened { pipeline, said, screens: &screens, texts: &found.texts, caller: &caller };
-            call.decide(&hits, &moderations).await
-        }
+    if hits.is_empty() && moderations.is_empty() {
+        return Ok(None);
     }
+    let caller = pipeline.accounts.authenticate(said.presented).await?;
+    let mut order: Vec<usize> = hits.iter().chain(&moderations).copied().collect();
+    order.sort_unstable();
+    Undecided { screens, texts, caller, hits, moderations, order: order.into() }.go_on(pipeline, said)
 }
 
 /// The texts of a call and the rules that hit them.
@@ -145,55 +153,86 @@ fn hit(pipeline: &Pipeline, said: Said<'_>, caller: &Identity, action: Action, (
     }
 }
 
-/// A call on which the hits decide.
-struct Screened<'a> {
-    pipeline: &'a Rc<Pipeline>,
-    said: Said<'a>,
-    screens: &'a Screens,
-    texts: &'a CallerTexts,
-    caller: &'a Identity,
+/// A call that was hit, or that a moderation model is to look at.
+pub(super) struct Undecided {
+    screens: Arc<Screens>,
+    texts: CallerTexts,
+    caller: Identity,
+    hits: Vec<usize>,
+    moderations: Vec<usize>,
+    /// Of both, what has not decided yet.
+    order: VecDeque<usize>,
 }
 
-impl Screened<'_> {
-    async fn decide(&self, hits: &[usize], moderations: &[usize]) -> Result<(), CallError> {
-        let mut order: Vec<usize> = hits.iter().chain(moderations).copied().collect();
-        order.sort_unstable();
-        for (at, &index) in order.iter().enumerate() {
-            let Some(rule) = self.screens.rules.rule(index) else { continue };
-            if self.screens.is_exempt(&self.caller.account_id, &rule.id) {
-                continue;
+enum Decided {
+    Nothing,
+    /// Whatever the other rules say.
+    Allowed,
+}
+
+impl Undecided {
+    /// Asks the moderation models whose turn comes, and refuses what a rule blocks.
+    pub async fn decide(self, pipeline: &Rc<Pipeline>, said: Said<'_>) -> Result<(), CallError> {
+        let mut left = Some(self);
+        while let Some(mut undecided) = left {
+            let Some(index) = undecided.order.pop_front() else { return Ok(()) };
+            if let Some(rule) = undecided.screens.rules.rule(index)
+                && moderation::objects(pipeline, said.request_id, rule, &undecided.texts).await
+                && let Decided::Allowed = undecided.act(pipeline, said, index, rule)?
+            {
+                return Ok(());
             }
-            if moderations.contains(&index) && !moderation::objects(self.pipeline, self.said.request_id, rule, self.texts).await {
-                continue;
-            }
-            match rule.action {
-                Action::Flag => self.record(index, rule),
-                Action::Block => {
-                    self.record(index, rule);
-                    return Err(Refusal::ContentScreened { rule: rule.name.clone() }.into());
-                }
-                Action::Allow => {
-                    // Kept only where it made a difference, or every harmless call would leave a row.
-                    if order.get(at + 1..).is_some_and(|overruled| overruled.iter().any(|other| hits.contains(other))) {
-                        self.record(index, rule);
-                    }
-                    return Ok(());
-                }
-            }
+            left = undecided.go_on(pipeline, said)?;
         }
         Ok(())
     }
 
-    fn record(&self, index: usize, rule: &Rule) {
-        let mut hit = hit(self.pipeline, self.said, self.caller, rule.action, (&rule.id, &rule.name));
-        if self.pipeline.policy.screening.keep_excerpts
+    /// Goes through the rules up to the first that asks a model; `None` when all is said.
+    fn go_on(mut self, pipeline: &Pipeline, said: Said<'_>) -> Result<Option<Self>, CallError> {
+        while let Some(&index) = self.order.front() {
+            if let Some(rule) = self.screens.rules.rule(index)
+                && !self.screens.is_exempt(&self.caller.account_id, &rule.id)
+            {
+                if self.moderations.contains(&index) {
+                    return Ok(Some(self));
+                }
+                if let Decided::Allowed = self.act(pipeline, said, index, rule)? {
+                    return Ok(None);
+                }
+            }
+            self.order.pop_front();
+        }
+        Ok(None)
+    }
+
+    fn act(&self, pipeline: &Pipeline, said: Said<'_>, index: usize, rule: &Rule) -> Result<Decided, CallError> {
+        match rule.action {
+            Action::Flag => self.record(pipeline, said, index, rule),
+            Action::Block => {
+                self.record(pipeline, said, index, rule);
+                return Err(Refusal::ContentScreened { rule: rule.name.clone() }.into());
+            }
+            Action::Allow => {
+                // Kept only where it made a difference, or every harmless call would leave a row.
+                if self.order.iter().any(|&other| other != index && self.hits.contains(&other)) {
+                    self.record(pipeline, said, index, rule);
+                }
+                return Ok(Decided::Allowed);
+            }
+        }
+        Ok(Decided::Nothing)
+    }
+
+    fn record(&self, pipeline: &Pipeline, said: Said<'_>, index: usize, rule: &Rule) {
+        let mut hit = hit(pipeline, said, &self.caller, rule.action, (&rule.id, &rule.name));
+        if pipeline.policy.screening.keep_excerpts
             && let Some(excerpt) = self.screens.rules.excerpt(index, &self.texts.text, EXCERPT_CHARS)
         {
-            match store::screening::seal_excerpt(&self.pipeline.sealer, &hit.id, &excerpt) {
+            match store::screening::seal_excerpt(&pipeline.sealer, &hit.id, &excerpt) {
                 Ok(sealed) => hit.sealed_excerpt = Some(sealed),
                 Err(error) => tracing::error!(error = %error, hit.id = %hit.id, "an excerpt could not be sealed and is not kept"),
             }
         }
-        self.pipeline.screening.record(hit);
+        pipeline.screening.record(hit);
     }
 }

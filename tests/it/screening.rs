@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::{Answer, chat, streamed},
+    client::{Answer, chat, eventually, streamed},
     upstream::{Reply, Upstream},
     world::{MODEL, UPSTREAM_MODEL, World, model, token_price},
 };
@@ -348,6 +348,12 @@ async fn a_moderation_model_decides_within_its_time() {
     for text in ["hangs", "fails", "says nothing"] {
         world.caller.chat(MODEL, text).await.refused(403, "content_screened");
     }
+    // Whoever could not pay for the call causes no call to the model either, and a refused call gives its hold back.
+    let (poor_account, poor) = world.another("poor", 0).await;
+    poor.chat(MODEL, "asks for free").await.refused(402, "insufficient_credits");
+    assert_eq!((moderators.count("judge"), hits(&world).await.len()), (5, 4));
+    assert!(world.app.admin.usage(&poor_account).await.is_empty());
+    eventually("the holds released", || async { (world.app.admin.balance(&world.account).await.held == 0).then_some(()) }).await;
     let lenient = json!({"moderation": {"model": "test/moderation", "threshold_percent": 95, "on_error": "allow"}});
     world.app.admin.caller.patch(&format!("{RULES}/{rule}"), &lenient).await.expect(200);
     moderators.next("judge", [Reply::error(500, "no"), verdict(true)]);
