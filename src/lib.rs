@@ -18,3 +18,8 @@ pub mod pipeline;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;
+
+/// What the fuzz targets do with their bytes (`make fuzz`), compiled here too, so that a change cannot break them unseen.
+#[cfg(test)]
+#[path = "../fuzz/src/checks.rs"]
+mod fuzz_checks;

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, http::header::CONTENT_LENGTH, web};
+use actix_web::{
+    HttpRequest,
+    http::{
+        StatusCode,
+        header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    },
+    web,
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
@@ -34,13 +41,20 @@ pub async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimi
     if announced(request).is_some_and(|length| length > limits.bytes_max as u64) {
         return Err(too_large());
     }
+    if let Some(encoding) =
+        request.headers().get(CONTENT_ENCODING).filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        let message = format!("the body has the Content-Encoding '{encoding}', and compressed bodies are not read here; send it plain");
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message));
+    }
     match tokio::time::timeout(limits.timeout, gather(payload, limits.bytes_max)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(Unread::TooLarge)) => Err(too_large()),
         Ok(Err(Unread::Broken(error))) => Err(ApiError::invalid(format!("the request body could not be read: {error}"), None)),
         Err(_) => {
             let message = format!("the request body did not arrive within {} s", limits.timeout.as_secs());
-            Err(ApiError::new(actix_web::http::StatusCode::REQUEST_TIMEOUT, "invalid_request", message))
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", message))
         }
     }
 }

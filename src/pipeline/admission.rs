@@ -15,7 +15,7 @@ use crate::{
         catalog::{ModelEntry, Resolved},
         places::Place,
     },
-    dialect::{CallHead, Endpoint, FieldNames, Inbound, canonical::Needs},
+    dialect::{CallHead, Endpoint, FieldNames, Inbound, canonical::Needs, tokens},
     domain::{
         Timestamp,
         catalog::Model,
@@ -37,7 +37,7 @@ pub struct Admitted {
     pub arrived_at: Timestamp,
     /// Prices and routes as they were at this moment; they count to the end.
     pub model: Arc<ModelEntry>,
-    /// Models that answer when no upstream of `model` does, in this order.
+    /// Models that answer when no upstream of `model` does, in this order; each can do what the call needs.
     pub fallbacks: Vec<Arc<ModelEntry>>,
     pub variant: Option<Variant>,
     pub streamed: bool,
@@ -46,6 +46,8 @@ pub struct Admitted {
     pub input_tokens: u64,
     /// What was held for.
     pub ceiling: Ceiling,
+    /// Output tokens of one answer in that.
+    pub output_tokens_max: u64,
     pub account_id: Arc<str>,
     pub key_id: Arc<str>,
     /// Keys of providers that the account brought itself.
@@ -160,7 +162,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         }
         let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
         head.drop_unsupported |= options.drop_unsupported;
-        let Read { model, fallbacks, variant, streamed, include_usage, input_tokens, .. } = read;
+        let Read { model, fallbacks, variant, streamed, include_usage, input_tokens, output_tokens_max, .. } = read;
         return Ok(Outcome::Run(Box::new(Admitted {
             head,
             body,
@@ -174,6 +176,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             include_usage,
             input_tokens,
             ceiling,
+            output_tokens_max,
             account_id,
             key_id,
             own_keys,
@@ -201,16 +204,25 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
         let message = format!("the model '{}' cannot be called at {}", model.id, endpoint.path());
         return Err(Refusal::Invalid { message, param: Some("model".to_owned()) });
     }
-    check_capabilities(&model.model, call.needs(), call.streamed(), incoming.head.endpoint)?;
+    check_capabilities(&model.model, call.needs(), call.streamed(), endpoint)?;
+    check_context(&model.model, call.text_bytes() as u64 / tokens::LONGEST_BYTES)?;
     let input_tokens = counting::input_tokens(&call, &incoming.head, &incoming.body).await?;
     check_context(&model.model, input_tokens)?;
-    let fallbacks = model.model.routing.fallbacks.iter().filter_map(|id| snapshot.model(id)).cloned().collect();
+    let serves = |entry: &&Arc<ModelEntry>| {
+        endpoint.kind_allows(entry.model.kind)
+            && check_capabilities(&entry.model, call.needs(), call.streamed(), endpoint).is_ok()
+            && check_context(&entry.model, input_tokens).is_ok()
+    };
+    let fallbacks: Vec<_> = model.model.routing.fallbacks.iter().filter_map(|id| snapshot.model(id)).filter(serves).cloned().collect();
     let cap = pipeline.policy.output_tokens_hold_max;
+    // Whichever of the chain answers: none of them is asked for more.
+    let chain = std::iter::once(&model).chain(&fallbacks);
+    let models_max = chain.map(|entry| entry.model.max_output_tokens.unwrap_or(cap)).max().unwrap_or(cap).min(cap);
     let choices = call.choices();
     Ok(Read {
         streamed: call.streamed(),
         include_usage: call.include_usage(),
-        output_tokens_max: [call.max_output_tokens(), model.model.max_output_tokens].into_iter().flatten().fold(cap, u64::min),
+        output_tokens_max: call.max_output_tokens().map_or(models_max, |asked| asked.min(models_max)),
         choices,
         fixed: call.fixed(),
         input_tokens,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Pipeline, admission::Admitted, replay};
 use crate::{
-    actors::detached,
+    actors::{catalog::Candidate, detached},
     dialect::Endpoint,
     store::{self, StoreError, cache::CachedAnswer, seal::Sealer},
 };
@@ -56,14 +56,27 @@ pub fn ttl(policy: &CachePolicy, wish: CacheWish, key_seconds: Option<u32>) -> O
     }
 }
 
+/// What makes two calls the same here: the request, the model that its words mean now, and whether fields may be dropped.
+fn key(call: &Admitted) -> String {
+    let drops = if call.head.drop_unsupported { "+drops" } else { "" };
+    format!("{}/{}{drops}", replay::request_hash(&call.head, &call.body), call.model.id)
+}
+
+/// The route that would be asked for this answer today; `None` when there is none any more, and the answer is out of date.
+pub fn route_of<'a>(call: &'a Admitted, kept: &Kept) -> Option<&'a Candidate> {
+    call.model
+        .candidates
+        .iter()
+        .find(|candidate| *candidate.upstream_model == *kept.upstream_model && candidate.gate.target.speaks.contains(&kept.endpoint))
+}
+
 /// The answer kept for this call. A cache out of reach is an empty one.
 pub async fn find(pipeline: &Rc<Pipeline>, call: &Admitted) -> Option<Kept> {
     call.cache_ttl?;
-    let hash = replay::request_hash(&call.head, &call.body);
-    let found = store::cache::find(&pipeline.db, &call.account_id, &hash, pipeline.clock.now()).await;
+    let found = store::cache::find(&pipeline.db, &call.account_id, &key(call), pipeline.clock.now()).await;
     let opened = found.and_then(|row| row.map(|row| open(&pipeline.sealer, row)).transpose());
     match opened {
-        Ok(kept) => kept.flatten(),
+        Ok(kept) => kept.flatten().filter(|kept| route_of(call, kept).is_some()),
         Err(error) => {
             tracing::warn!(error = %error, "a cached answer could not be read");
             None
@@ -98,7 +111,7 @@ impl Keeping {
     pub fn of(call: &Admitted, endpoint: Endpoint, upstream_model: &str) -> Option<Self> {
         Some(Self {
             account_id: call.account_id.clone(),
-            request_hash: replay::request_hash(&call.head, &call.body),
+            request_hash: key(call),
             endpoint,
             upstream_model: upstream_model.to_owned(),
             ttl: call.cache_ttl?,

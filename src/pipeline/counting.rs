@@ -1,8 +1,9 @@
 //! Our own count of a call's input: before every call, and for callers who only want to know it.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::LazyLock};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::{Pipeline, admission::shown, files, stored};
 use crate::{
@@ -13,6 +14,13 @@ use crate::{
 
 /// Larger texts are counted away from the worker thread.
 const COUNT_INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Large counts that may wait for their turn; a text of a megabyte takes about 100 ms.
+const WAITING_MAX: usize = 64;
+
+/// Large texts are counted on half of the cores, so that those who send them cannot keep everybody else waiting.
+static CORES: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))));
+static WAITING: Semaphore = Semaphore::const_new(WAITING_MAX);
 
 /// Counts the input of a call that is not made. Free; the key has to be allowed to use the model.
 pub async fn count(pipeline: &Rc<Pipeline>, caller: &Identity, mut head: CallHead, mut body: Bytes) -> Result<u64, Refusal> {
@@ -39,6 +47,9 @@ pub(super) async fn input_tokens(call: &Inbound<'_>, head: &CallHead, body: &Byt
     if call.text_bytes() <= COUNT_INLINE_BYTES_MAX {
         return Ok(call.input_tokens());
     }
+    let busy = || Refusal::Overloaded { what: "many large inputs are being counted", retry_after_ms: 1_000 };
+    let _waiting = WAITING.try_acquire().map_err(|_| busy())?;
+    let _core = CORES.acquire().await.map_err(|_| busy())?;
     let (head, body) = (head.clone(), body.clone());
     let counted = detached::compute(move || Ok(Inbound::read(&head, &body)?.input_tokens())).await;
     counted.unwrap_or(Err(Refusal::Overloaded { what: "the input could not be counted", retry_after_ms: 1_000 }))

@@ -307,8 +307,7 @@ async fn attempt(
         let message = format!("the model '{}' cannot be called at {}", call.model.id, call.head.endpoint.path());
         return Err(Failed::NotServed(Refusal::Invalid { message, param: Some("model".to_owned()) }));
     };
-    let written =
-        plan.write(&call.head, &call.body, &aim(pipeline, call, model, candidate)).map_err(|error| Failed::NotServed(error.into()))?;
+    let written = plan.write(&call.head, &call.body, &aim(call, model, candidate)).map_err(|error| Failed::NotServed(error.into()))?;
     let CallHead { version, betas, .. } = &call.head;
     let own_key = own_key(call, candidate);
     let answer = pipeline
@@ -351,15 +350,11 @@ async fn attempt(
 /// The answer that was kept for this call, as if its upstream had just sent it.
 async fn from_cache(pipeline: &Rc<Pipeline>, call: &Admitted, kept: &cache::Kept) -> Result<Attempt, Failed> {
     let unusable = || Failure::Garbage("what was kept does not fit this call".to_owned());
+    let candidate = cache::route_of(call, kept).ok_or_else(unusable)?;
     let mut plan = Plan::choose(call.head.endpoint, &[kept.endpoint]).ok_or_else(unusable)?;
-    let aim = Aim {
-        model: &kept.upstream_model,
-        max_output_tokens: call.model.model.max_output_tokens.unwrap_or(pipeline.policy.output_tokens_hold_max),
-        quirks: Quirks::default(),
-        drop_unsupported: true,
-    };
     // Read once more, because an answer of another format may repeat parts of its call.
-    let written = plan.write(&call.head, &call.body, &aim).map_err(|error| Failed::NotServed(error.into()))?;
+    let written =
+        plan.write(&call.head, &call.body, &aim(call, &call.model, candidate)).map_err(|error| Failed::NotServed(error.into()))?;
     let content_type = if call.streamed { "text/event-stream" } else { "application/json" };
     let answer = Answer { status: 200, content_type: Some(content_type.to_owned()), body: Body::Stored(Some(kept.body.clone())) };
     let writing = writing(call, &call.model);
@@ -405,11 +400,12 @@ async fn read_answer(
     Ok(Attempt { answer: Answered::Whole(whole), raw: keeping.is_some().then_some(body), keeping, dropped })
 }
 
-fn aim<'a>(pipeline: &Pipeline, call: &Admitted, model: &ModelEntry, candidate: &'a Candidate) -> Aim<'a> {
+/// A format that has to say a maximum of tokens says no more than was held for.
+fn aim<'a>(call: &Admitted, model: &ModelEntry, candidate: &'a Candidate) -> Aim<'a> {
     let (quirks, can) = (candidate.gate.target.quirks, &model.model.capabilities);
     Aim {
         model: &candidate.upstream_model,
-        max_output_tokens: model.model.max_output_tokens.unwrap_or(pipeline.policy.output_tokens_hold_max),
+        max_output_tokens: model.model.max_output_tokens.map_or(call.output_tokens_max, |most| most.min(call.output_tokens_max)),
         quirks: Quirks {
             sampling: quirks.sampling && can.sampling != Some(false),
             json_schema: quirks.json_schema && can.json_schema != Some(false),

@@ -241,3 +241,24 @@ fn placeholders_do_not_stay() {
     }
     none(&complaints);
 }
+
+/// Crates that the two lowest layers use and the fuzz targets, which are built from them alone, have to name, too.
+#[test]
+fn the_fuzz_targets_have_the_crates_they_need() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a manifest");
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).expect("a manifest");
+    let fuzz: toml::Table = toml::from_str(&read("fuzz/Cargo.toml")).expect("a manifest");
+    let needed = sources("src").into_iter().filter(|source| ["domain", "dialect"].contains(&source.layer().as_str()) && !source.is_test());
+    let code: Vec<Source> = needed.collect();
+    let is_used = |name: &str| {
+        let path = format!("{}::", name.replace('-', "_"));
+        code.iter().any(|source| source.code().any(|(_, line)| line.contains(&path)))
+    };
+    let dependencies = manifest["dependencies"].as_table().expect("a table");
+    let complaints: Vec<String> = dependencies
+        .keys()
+        .filter(|name| is_used(name) && fuzz["dependencies"].get(name.as_str()).is_none())
+        .map(|name| format!("fuzz/Cargo.toml lacks {name}"))
+        .collect();
+    none(&complaints);
+}

@@ -360,3 +360,12 @@ async fn admin_routes_refuse_bad_bodies_the_same_way() {
     }
     untouched(world).await;
 }
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_by_name() {
+    let world = World::new().await;
+    let head = format!("authorization: Bearer {}\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n", world.caller.key);
+    let answer = raw(&world, format!("POST {PATH} HTTP/1.1\r\n{head}abcd").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 415 ") && answer.contains("unsupported_encoding") && answer.contains("gzip"), "{answer}");
+    world.finish().await;
+}

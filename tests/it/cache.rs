@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     client::{chat, eventually, streamed},
     upstream::Reply,
-    world::{MODEL, UPSTREAM_MODEL, World, price},
+    world::{MODEL, UPSTREAM_MODEL, World, model, price},
 };
 
 const CHAT: &str = "/v1/chat/completions";
@@ -45,6 +45,49 @@ async fn the_same_request_is_answered_from_the_cache_for_nothing() {
     assert_eq!(other.post_with(CHAT, ON, &chat(MODEL, "Hi")).await.header("x-pixgate-cache"), Some("miss"));
     assert_eq!(world.upstream.count(UPSTREAM_MODEL), before + 4);
     world.caller.post_with(CHAT, &[("x-pixgate-cache", "perhaps")], &chat(MODEL, "Hi")).await.refused(400, "invalid_request");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_kept_belongs_to_the_model_that_the_words_mean_now() {
+    let world = World::new().await;
+    let admin = &world.app.admin;
+    admin.patch_model(MODEL, &json!({"aliases": ["fast"]})).await;
+    admin.create_model(&model("test/other", "other")).await;
+    world.upstream.always(UPSTREAM_MODEL, Reply::chat("one", 10, 5));
+    world.upstream.always("other", Reply::chat("two", 10, 5));
+    let ask = || async {
+        let answer = world.caller.post_with(CHAT, ON, &chat("fast", "Hi")).await;
+        let text = answer.expect(200)["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+        (answer.header("x-pixgate-cache") == Some("hit"), text)
+    };
+    let kept = || eventually("the answer is kept", || async { Some(ask().await).filter(|(hit, _)| *hit) });
+    assert_eq!((ask().await, kept().await), ((false, "one".to_owned()), (true, "one".to_owned())));
+    // The alias moves to another model.
+    admin.patch_model(MODEL, &json!({"aliases": []})).await;
+    admin.patch_model("test/other", &json!({"aliases": ["fast"]})).await;
+    assert_eq!((ask().await, kept().await), ((false, "two".to_owned()), (true, "two".to_owned())));
+    // The model is served by something else.
+    admin.patch_model("test/other", &json!({"routes": [{"upstream": "mock", "upstream_model": UPSTREAM_MODEL}]})).await;
+    assert_eq!(ask().await, (false, "one".to_owned()));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_kept_answer_does_not_allow_what_is_refused() {
+    let world = World::new().await;
+    let asked = json!({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10, "top_k": 3});
+    let path = "/v1/messages";
+    assert_eq!(world.caller.post_with(path, ON, &asked).await.status, 400);
+    let dropping: &[(&str, &str)] = &[("x-pixgate-cache", "60"), ("x-pixgate-drop-unsupported", "true")];
+    let hit = eventually("the answer is kept", || async {
+        let answer = world.caller.post_with(path, dropping, &asked).await;
+        answer.expect(200);
+        (answer.header("x-pixgate-cache") == Some("hit")).then_some(answer)
+    })
+    .await;
+    assert_eq!(hit.header("x-pixgate-dropped"), Some("top_k"));
+    assert_eq!(world.caller.post_with(path, ON, &asked).await.status, 400);
     world.finish().await;
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::{Answer, Caller, until},
-    dialects::Asked,
+    dialects::{Asked, Spoken},
     upstream::{Gate, Reply, Upstream, refusing_base_url},
     world::{MODEL, UPSTREAM_MODEL, World, model, price},
 };
@@ -283,6 +283,39 @@ async fn a_fallback_answers_at_its_own_price_and_says_so() {
         let answer = world.app.admin.caller.patch("/admin/v1/models/test%2Fchat", &json!({"routing": {"fallbacks": bad}})).await;
         answer.refused(400, "invalid_request");
     }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_fallback_is_asked_for_no_more_than_is_held_and_for_nothing_it_cannot_do() {
+    let world = World::with(|settings| {
+        settings.upstream.retries_max = 0;
+        settings.ledger.output_tokens_hold_max = 500;
+    })
+    .await;
+    let speaks = Spoken::Messages;
+    let admin = &world.app.admin;
+    admin.create_upstream("messages", "", &speaks.upstream(&world.upstream.base_url(), &world.upstream.host_url())).await;
+    let mut big = model("test/big", "big");
+    big["max_output_tokens"] = json!(60_000);
+    big["capabilities"] = json!({"vision": false});
+    big["routes"] = json!([{"upstream": "messages", "upstream_model": "big"}]);
+    big["prices"] = json!([crate::support::world::token_price("output_token", 100)]);
+    admin.create_model(&big).await;
+    admin.patch_model(MODEL, &json!({"routing": {"fallbacks": ["test/big"]}})).await;
+    world.upstream.always(UPSTREAM_MODEL, Reply::error(500, "boom"));
+    world.upstream.always("big", speaks.whole("fine", Some((10, 5))));
+    world.caller.chat(MODEL, "Hi").await.expect(200);
+    assert_eq!(world.upstream.last("big").json()["max_tokens"], json!(500), "its own maximum is larger than the hold");
+    let (_, poor) = world.another("poor", 500 * 100 - 1).await;
+    poor.chat(MODEL, "Hi").await.refused(402, "insufficient_credits");
+
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    let look = json!({"model": MODEL, "messages": [{"role": "user", "content": [image]}]});
+    let answer = world.caller.post("/v1/chat/completions", &look).await;
+    assert_eq!((answer.status, world.upstream.count("big")), (502, 1), "{}", answer.text);
+    let refusal = admin.caller.delete("/admin/v1/models/test%2Fbig").await.refused(409, "conflict");
+    assert!(refusal["message"].as_str().unwrap().contains(MODEL), "{refusal}");
     world.finish().await;
 }
 

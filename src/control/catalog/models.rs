@@ -240,6 +240,13 @@ pub async fn delete_model(control: &Control, actor: &Actor, id: &str) -> Result<
     if builtin::is_builtin_model(id) {
         return Err(ControlError::Conflict(format!("the model {id} is built in; disable it instead")));
     }
+    let catalog = store::catalog::load_all(&control.db).await?;
+    let users = catalog.models.iter().filter(|model| model.id != id && model.routing.fallbacks.iter().any(|fallback| fallback == id));
+    let users: Vec<&str> = users.map(|model| model.id.as_str()).collect();
+    if !users.is_empty() {
+        let why = format!("models fall back to the model {id}: {}; change their fallbacks first, or disable the model", users.join(", "));
+        return Err(ControlError::Conflict(why));
+    }
     if !store::catalog::delete_model(&control.db, id).await? {
         return Err(ControlError::NotFound(format!("model {id}")));
     }

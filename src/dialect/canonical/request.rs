@@ -163,6 +163,18 @@ pub enum Source {
     Text(String),
 }
 
+impl Source {
+    /// Moving pictures, which Gemini's format has no kind of its own for.
+    pub fn is_video(&self) -> bool {
+        let mime = match self {
+            Self::Base64 { mime, .. } => Some(mime),
+            Self::Url { mime, .. } => mime.as_ref(),
+            Self::File { .. } | Self::Text(_) => None,
+        };
+        mime.is_some_and(|mime| mime.starts_with("video/"))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ToolKind {
     /// Takes a JSON object.

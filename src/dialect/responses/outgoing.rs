@@ -294,6 +294,10 @@ fn write_parts<'a>(
             Content::Text(text) => json!({"type": text_kind, "text": text}),
             Content::Refusal(text) => json!({"type": "refusal", "refusal": text}),
             Content::Image { source, detail } => write_image(source, detail.as_deref()),
+            Content::Document { source, .. } if source.is_video() => {
+                losses.refuse(Part::Documents, "the upstream's format, OpenAI Responses, does not take video")?;
+                continue;
+            }
             Content::Document { source, name } => write_document(source, name.as_deref()),
             Content::Audio { source: Source::Base64 { mime, data } } => {
                 let format = match mime.strip_prefix("audio/").unwrap_or(mime) {

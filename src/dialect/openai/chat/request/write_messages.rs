@@ -106,6 +106,9 @@ fn write_file(parts: &mut Array<'_>, source: &Source, name: Option<&str>, losses
     if matches!(source, Source::Url { .. }) {
         return losses.refuse(Part::Documents, "the model's format takes documents inline or by file id only");
     }
+    if source.is_video() {
+        return losses.refuse(Part::Documents, "the model's format does not take video");
+    }
     let mut part = parts.object();
     part.put("type", "file");
     let mut file = part.object("file");
