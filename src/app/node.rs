@@ -33,6 +33,7 @@ use crate::{
     domain::{
         SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, privacy::signature::RecordSigner, quota::Limits, route::BreakerPolicy,
     },
+    identity::IdentityProviders,
     mail::smtp::Smtp,
     pipeline::{self, CachePolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
@@ -477,7 +478,8 @@ fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
         session_life: seconds(settings.accounts.session_days, 86_400),
         session_idle: seconds(settings.accounts.session_idle_hours, 3_600),
     };
-    Ok(People { passwords: Passwords::new()?, guard: Guard::new(rules, clock), policy: Arc::new(policy) })
+    let providers = IdentityProviders::new(&settings.oauth, &settings.public_url(), clock).map_err(StartError::Settings)?;
+    Ok(People { passwords: Passwords::new()?, guard: Guard::new(rules, clock), policy: Arc::new(policy), providers })
 }
 
 fn account_policy(settings: &Settings) -> account::Policy {

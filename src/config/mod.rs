@@ -16,6 +16,6 @@ mod tests;
 
 pub use self::{
     providers::{ProviderSeed, Providers},
-    settings::{BlobSettings, Durability, OnOverrun, Settings},
+    settings::{BlobSettings, Durability, Oauth, OnOverrun, Settings},
     source::{Loaded, Problem, Problems, Sources, load, variable},
 };
