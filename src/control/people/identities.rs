@@ -308,21 +308,26 @@ async fn enter(
     person: &Person,
     begun: BeginSignIn,
 ) -> Result<Finished, ControlError> {
+    let email = person.email.as_deref().map(normal_email).transpose()?;
     for _ in 0..LOCATOR_TRIES {
+        // Looked up before the identity: an account that another window makes of this person meanwhile has its identity from its start on.
+        let known = match &email {
+            Some(email) => store::accounts::by_email(&control.db, email).await?,
+            None => None,
+        };
         if let Some(identity) = store::identities::find(&control.db, provider, &person.subject).await? {
             let account = accounts::get(control, &identity.account_id).await?;
             return open(control, visitor, provider, account, begun.return_to).await;
         }
-        let email = person.email.as_deref().ok_or_else(|| refused(IdentityRefusal::EmailUnverified(provider)))?;
-        let email = normal_email(email)?;
-        if let Some(known) = store::accounts::by_email(&control.db, &email).await? {
+        let email = email.as_deref().ok_or_else(|| refused(IdentityRefusal::EmailUnverified(provider)))?;
+        if let Some(known) = known {
             store::security::append(&control.db, &event(control, Some(&known.id), "identity_refused", visitor)).await?;
             return Err(refused(IdentityRefusal::NotLinked(provider)));
         }
         if !control.people.policy.sign_up_open {
             return Err(Refusal::SignUpClosed.into());
         }
-        domains::check(control, &email).await?;
+        domains::check(control, email).await?;
         check_agreement(control, &begun.agreement()).await?;
         if is_agreement_missing(control, &begun).await? {
             return Ok(Finished::AgreementMissing { begun });
@@ -330,7 +335,7 @@ async fn enter(
         control.people.guard.sign_up(visitor)?;
         let name: String = person.name.chars().filter(|letter| !letter.is_control()).take(NAME_LENGTH_MAX).collect();
         let newcomer = Newcomer {
-            email: &email,
+            email,
             name: name.trim(),
             locale: Locale::of(begun.locale.as_deref().or(person.locale.as_deref()).unwrap_or_default()),
             password_hash: None,
