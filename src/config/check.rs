@@ -47,11 +47,9 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
     }
 
     let (google, github) = (&settings.oauth.google, &settings.oauth.github);
-    for (name, url) in [
-        ("oauth.google.issuer", &google.issuer),
-        ("oauth.github.base_url", &github.base_url),
-        ("oauth.github.api_url", &github.api_url),
-    ] {
+    for (name, url) in
+        [("oauth.google.issuer", &google.issuer), ("oauth.github.base_url", &github.base_url), ("oauth.github.api_url", &github.api_url)]
+    {
         if let Err(message) = check_url(url, &["http", "https"]) {
             expect(false, name, message);
         }

@@ -17,7 +17,7 @@ use super::{
     client::{client, is_json, no_token},
 };
 use crate::{
-    config::settings::OauthGithub,
+    config::OauthGithub,
     domain::identity::Person,
     telemetry::redact::Secret,
     upstream::{Connector, Failure},

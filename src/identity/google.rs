@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::settings::OauthGoogle,
+    config::OauthGoogle,
     domain::{SECOND, Timestamp, identity::Person},
     telemetry::redact::Secret,
     upstream::{Connector, Failure},
@@ -35,8 +35,7 @@ use crate::{
 const DOCUMENT_LIFE: Timestamp = 6 * 3_600 * SECOND;
 /// A token by an unknown key has the keys read anew this often at most.
 const REFRESH_EVERY: Timestamp = 60 * SECOND;
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 2] =
-    [CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256, CoreJwsSigningAlgorithm::EcdsaP256Sha256];
+const ALGORITHMS: [CoreJwsSigningAlgorithm; 2] = [CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256, CoreJwsSigningAlgorithm::EcdsaP256Sha256];
 
 #[derive(Debug)]
 pub struct Google {
@@ -147,7 +146,10 @@ impl Google {
     }
 
     /// What nobody can read on its way is not to be asked for where anybody can.
-    fn http(&self, connector: &Connector) -> impl Fn(HttpRequest) -> futures_util::future::LocalBoxFuture<'static, Result<HttpResponse, Failure>> {
+    fn http(
+        &self,
+        connector: &Connector,
+    ) -> impl Fn(HttpRequest) -> futures_util::future::LocalBoxFuture<'static, Result<HttpResponse, Failure>> {
         client(connector, self.timeout, self.issuer.url().scheme() == "https")
     }
 

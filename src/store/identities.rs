@@ -183,7 +183,8 @@ pub async fn unlink(
     db.within(async {
         let transaction = db.begin().await?;
         // Two of them at once must not each count on the other's identity.
-        sql::execute(&transaction, "UPDATE accounts SET updated_at = $1 WHERE id = $2", [event.created_at.into(), account_id.into()]).await?;
+        sql::execute(&transaction, "UPDATE accounts SET updated_at = $1 WHERE id = $2", [event.created_at.into(), account_id.into()])
+            .await?;
         let linked = Entity::find().filter(Column::AccountId.eq(account_id)).all(&transaction).await?;
         if !linked.iter().any(|identity| identity.provider == provider.as_str()) {
             return Ok(Unlinked::NotLinked);

@@ -3,13 +3,10 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response};
 use futures_util::future::{LocalBoxFuture, ready};
+use http::{Request, Response};
 
-use super::{
-    Answer, Call, Echo, ExchangeLimits, Failure, HttpClient, HttpProvider, Provider, Target, document,
-    exchange::exchange,
-};
+use super::{Answer, Call, Echo, ExchangeLimits, Failure, HttpClient, HttpProvider, Provider, Target, document, exchange::exchange};
 use crate::{clock::Clock, domain::catalog::ProviderKind};
 
 /// Makes and keeps the providers of one thread. Clones share them.

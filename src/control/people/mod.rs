@@ -23,7 +23,8 @@ pub use self::{
     domains::{BlockedDomain, NewBlockedDomain, add_domain, list_domains, remove_domain},
     guard::{Guard, GuardRules},
     identities::{
-        BeginSignIn, Begun, Finished, Return, begin_link, begin_sign_in, finish_second_factor, finish_sign_in, list_identities, unlink_identity,
+        BeginSignIn, Begun, Finished, Return, begin_link, begin_sign_in, finish_second_factor, finish_sign_in, list_identities,
+        unlink_identity,
     },
     image::{IMAGE_BYTES_MAX, read_image, remove_image, set_image},
     profile::{ProfilePatch, Profiled, confirm_email, patch_profile},

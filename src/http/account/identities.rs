@@ -56,15 +56,16 @@ const COOKIE_SECONDS: i64 = 600;
 const SECOND_FACTOR_PAGE: &str = "/auth/second-factor";
 
 pub fn configure(routes: &mut web::ServiceConfig) {
-    let one = web::resource("/api/v1/me/identities/{provider}").route(web::post().to(link)).route(web::delete().to(unlink));
+    let one =
+        web::resource("/api/v1/me/identities/{provider}").route(web::post().to(link_identity)).route(web::delete().to(unlink_identity));
     let get = |path: &str| web::resource(path.to_owned()).default_service(only("GET"));
     let post = |path: &str| web::resource(path.to_owned()).default_service(only("POST"));
     routes
-        .service(post("/api/v1/auth/oauth/second-factor").route(web::post().to(second_factor)))
-        .service(get("/api/v1/auth/oauth/{provider}").route(web::get().to(begin)))
-        .service(get("/api/v1/auth/oauth/{provider}/callback").route(web::get().to(callback)))
+        .service(post("/api/v1/auth/oauth/second-factor").route(web::post().to(oauth_second_factor)))
+        .service(get("/api/v1/auth/oauth/{provider}").route(web::get().to(begin_oauth)))
+        .service(get("/api/v1/auth/oauth/{provider}/callback").route(web::get().to(oauth_callback)))
         .service(post(SECOND_FACTOR_PAGE).route(web::post().to(second_factor_form)))
-        .service(get("/api/v1/me/identities").route(web::get().to(list)))
+        .service(get("/api/v1/me/identities").route(web::get().to(list_identities)))
         .service(one.default_service(only("POST, DELETE")));
 }
 
@@ -135,7 +136,8 @@ pub struct LinkDone {
 }
 
 fn named(text: &str) -> Result<IdentityProvider, ApiError> {
-    IdentityProvider::parse(text).ok_or_else(|| ApiError::not_found(format!("'{text}' is no provider to sign in with; google and github are")))
+    IdentityProvider::parse(text)
+        .ok_or_else(|| ApiError::not_found(format!("'{text}' is no provider to sign in with; google and github are")))
 }
 
 fn wants_page(request: &HttpRequest) -> bool {
@@ -173,7 +175,7 @@ fn told(request: &HttpRequest, error: ApiError) -> Result<HttpResponse, ApiError
     params(("provider" = IdentityProvider, Path, description = "Whom to sign in with"), BeginSignIn),
     responses((status = 302, description = "To the provider"), (status = 404, description = "`not_found`: the provider is not set up"),
         (status = 429, description = "`rate_limit_exceeded`"), (status = 502, description = "`identity_provider_error`")))]
-pub async fn begin(
+pub async fn begin_oauth(
     request: HttpRequest,
     visitor: Visitor,
     provider: web::Path<String>,
@@ -182,9 +184,8 @@ pub async fn begin(
     let control = visitor.control;
     let provider = named(&provider)?;
     let browser = held(&request, &control, BROWSER_COOKIE);
-    let work = |control: Control| async move {
-        people::begin_sign_in(&control, provider, browser.as_ref().map(Secret::expose), wish).await
-    };
+    let work =
+        |control: Control| async move { people::begin_sign_in(&control, provider, browser.as_ref().map(Secret::expose), wish).await };
     match control.to_the_end(work).await {
         Ok(begun) => {
             let mut response = no_store(HttpResponse::Found());
@@ -206,7 +207,7 @@ pub async fn begin(
         (status = 403, description = "`access_denied`, `email_unverified`, `agreement_missing`, `sign_up_closed`, `account_suspended`"),
         (status = 409, description = "`account_exists`: link the provider after signing in; `identity_linked`"),
         (status = 502, description = "`identity_provider_error`")))]
-pub async fn callback(
+pub async fn oauth_callback(
     request: HttpRequest,
     visitor: Visitor,
     provider: web::Path<String>,
@@ -329,7 +330,11 @@ fn agreed(begun: BeginSignIn) -> String {
 #[utoipa::path(post, path = "/api/v1/auth/oauth/second-factor", tag = "Account", request_body = SecondFactorBody,
     responses((status = 200, body = Me), (status = 303, description = "To `return_to`"),
         (status = 401, description = "`invalid_state`, `second_factor_required`, `invalid_code`"), (status = 429, description = "`rate_limit_exceeded`")))]
-pub async fn second_factor(request: HttpRequest, visitor: Visitor, Json(body): Json<SecondFactorBody>) -> Result<HttpResponse, ApiError> {
+pub async fn oauth_second_factor(
+    request: HttpRequest,
+    visitor: Visitor,
+    Json(body): Json<SecondFactorBody>,
+) -> Result<HttpResponse, ApiError> {
     let control = visitor.control.clone();
     let (signed_in, return_to) = give_code(&request, visitor, body).await?;
     signed_in_answer(&request, &control, signed_in, return_to)
@@ -344,7 +349,9 @@ async fn second_factor_form(request: HttpRequest, visitor: Visitor, form: web::F
     match give_code(&request, visitor, body).await {
         Ok((signed_in, return_to)) => signed_in_answer(&request, &control, signed_in, return_to),
         // One more try is all it takes.
-        Err(error) if matches!(error.code, "invalid_code" | "second_factor_required") => Ok(second_factor_page(error.status, &error.message)),
+        Err(error) if matches!(error.code, "invalid_code" | "second_factor_required") => {
+            Ok(second_factor_page(error.status, &error.message))
+        }
         Err(error) => Ok(said(Err(error))),
     }
 }
@@ -363,7 +370,7 @@ async fn give_code(request: &HttpRequest, visitor: Visitor, body: SecondFactorBo
 ///
 /// The providers that open the account.
 #[utoipa::path(get, path = "/api/v1/me/identities", tag = "Account", security(("key" = [])), responses((status = 200, body = Identities)))]
-pub async fn list(caller: Account) -> Result<HttpResponse, ApiError> {
+pub async fn list_identities(caller: Account) -> Result<HttpResponse, ApiError> {
     let caller = person(caller)?;
     let linked = people::list_identities(&caller.control, &caller.owner.person_id).await?;
     let data = linked.into_iter().map(IdentityView::from).collect();
@@ -379,7 +386,7 @@ pub async fn list(caller: Account) -> Result<HttpResponse, ApiError> {
     responses((status = 200, body = LinkBegun), (status = 401, description = "`invalid_credentials`, `invalid_code`"),
         (status = 403, description = "`email_unverified`, `csrf_failed`, `account_suspended`"), (status = 404, description = "`not_found`: the provider is not set up"),
         (status = 409, description = "`identity_linked`"), (status = 502, description = "`identity_provider_error`")))]
-pub async fn link(
+pub async fn link_identity(
     request: HttpRequest,
     caller: Account,
     provider: web::Path<String>,
@@ -389,9 +396,8 @@ pub async fn link(
     let caller = confirmed(&request, caller, &body).await?;
     let control = caller.control.clone();
     let browser = held(&request, &control, BROWSER_COOKIE);
-    let work = |control, owner: Owner| async move {
-        people::begin_link(&control, &owner, provider, browser.as_ref().map(Secret::expose)).await
-    };
+    let work =
+        |control, owner: Owner| async move { people::begin_link(&control, &owner, provider, browser.as_ref().map(Secret::expose)).await };
     let begun = caller.change(work).await?;
     let mut response = no_store(HttpResponse::Ok());
     response.cookie(short_cookie(&control, BROWSER_COOKIE, begun.browser));
@@ -405,7 +411,7 @@ pub async fn link(
     params(("provider" = IdentityProvider, Path, description = "Whom to unlink")),
     responses((status = 204, description = "Unlinked"), (status = 401, description = "`invalid_credentials`, `invalid_code`"),
         (status = 404, description = "`not_found`: it is not linked"), (status = 409, description = "`last_way_in`")))]
-pub async fn unlink(
+pub async fn unlink_identity(
     request: HttpRequest,
     caller: Account,
     provider: web::Path<String>,

@@ -110,7 +110,8 @@ async fn an_identity_opens_one_account() {
     let one = begin(&scene, &mut bob, "google", &proof).await;
     scene.provider.is(2, "two@example.com");
     let two = begin(&scene, &mut bob, "google", &proof).await;
-    let mut twin = Browser { caller: bob.caller.clone(), origin: bob.origin.clone(), cookies: bob.cookies.clone(), csrf_token: String::new() };
+    let mut twin =
+        Browser { caller: bob.caller.clone(), origin: bob.origin.clone(), cookies: bob.cookies.clone(), csrf_token: String::new() };
     let (one, two) = tokio::join!(bob.get(&one), twin.get(&two));
     let mut both = [one.status, two.status];
     both.sort_unstable();
@@ -132,7 +133,7 @@ async fn the_last_way_in_stays() {
     let refused = ada.send(Method::DELETE, "/api/v1/me/identities/google", &proof).await;
     assert_eq!((refused.status, code_of(&refused)), (409, json!("last_way_in")), "{}", refused.text);
 
-    // With a second provider one of them may go, but not both, also not at the same time.
+    // With a second provider one of them may go, but not both.
     let proof = json!({"mail_code": mailed_code(&scene, &mut ada).await});
     let back = begin(&scene, &mut ada, "github", &proof).await;
     ada.get(&back).await.expect(200);

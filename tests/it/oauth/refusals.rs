@@ -123,7 +123,12 @@ async fn a_provider_that_is_away_is_said_to_be() {
             scene.provider.twist(twist);
             let mut browser = scene.browser();
             let refused = scene.sign_in(&mut browser, provider, AGREED).await;
-            assert_eq!((refused.status, code_of(&refused)), (502, json!("identity_provider_error")), "{provider} {twist:?}: {}", refused.text);
+            assert_eq!(
+                (refused.status, code_of(&refused)),
+                (502, json!("identity_provider_error")),
+                "{provider} {twist:?}: {}",
+                refused.text
+            );
             has_no_session(&browser);
         }
     }

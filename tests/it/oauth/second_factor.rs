@@ -6,10 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{AGREED, Scene, code_of, sign_in::mailed_code};
-use crate::support::{
-    browser::Browser,
-    client::Answer,
-};
+use crate::support::{browser::Browser, client::Answer};
 
 const PATH: &str = "/api/v1/auth/oauth/second-factor";
 
@@ -18,7 +15,12 @@ struct App(String);
 impl App {
     fn code(&self, scene: &Scene) -> String {
         let secret = totp_rs::Secret::try_from_base32(&self.0).unwrap();
-        totp_rs::Builder::new().with_secret(secret).build().unwrap().generate(u64::try_from(scene.app.now() / 1_000_000).unwrap()).to_string()
+        totp_rs::Builder::new()
+            .with_secret(secret)
+            .build()
+            .unwrap()
+            .generate(u64::try_from(scene.app.now() / 1_000_000).unwrap())
+            .to_string()
     }
 }
 
@@ -86,7 +88,12 @@ async fn in_a_browser_it_is_a_form() {
     let post = |code: String, origin: String| {
         let request = browser.caller.anonymous(Method::POST, "/auth/second-factor").header("origin", origin);
         let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        Answer::of(request.header("cookie", cookies.join("; ")).header("accept", "text/html").form(&[("code", code), ("recovery_code", String::new())]))
+        Answer::of(
+            request
+                .header("cookie", cookies.join("; "))
+                .header("accept", "text/html")
+                .form(&[("code", code), ("recovery_code", String::new())]),
+        )
     };
     assert_eq!(post(app.code(&scene), "https://evil.example".to_owned()).await.status, 403);
     let wrong = post("000000".to_owned(), scene.app.url.clone()).await;

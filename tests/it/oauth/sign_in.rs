@@ -21,7 +21,10 @@ async fn the_first_sign_in_makes_an_account_and_the_second_opens_it() {
         assert_eq!(me["name"], json!(if provider == "google" { "Ada Lovelace" } else { "ada" }));
         assert_eq!(browser.get("/api/v1/me").await.expect(200)["id"], me["id"]);
         let sign_up = scene.app.admin.caller.get(&format!("/admin/v1/accounts/{}/sign-up", me["id"].as_str().unwrap())).await.expect(200);
-        assert_eq!((&sign_up["method"], &sign_up["ref"], &sign_up["campaign"]["utm_source"]), (&json!(provider), &json!("bob"), &json!("news")));
+        assert_eq!(
+            (&sign_up["method"], &sign_up["ref"], &sign_up["campaign"]["utm_source"]),
+            (&json!(provider), &json!("bob"), &json!("news"))
+        );
         assert!(mails(&scene.app, "ada@example.com").await.is_empty(), "there is nothing to verify");
 
         // Her address changes at the provider, and the account stays hers.
@@ -75,7 +78,8 @@ async fn a_new_account_needs_an_agreement() {
     let page = Answer::of(browser.request(Method::GET, &back).header("accept", "text/html,*/*")).await;
     assert_eq!(page.status, 200);
     assert!(page.text.contains("16 years") && page.text.contains("/policies/terms"), "{}", page.text);
-    let link = page.text.split("href=\"/api/v1/auth/oauth/google?").nth(1).expect("a link").split('"').next().unwrap().replace("&amp;", "&");
+    let link =
+        page.text.split("href=\"/api/v1/auth/oauth/google?").nth(1).expect("a link").split('"').next().unwrap().replace("&amp;", "&");
     let done = scene.sign_in(&mut browser, "google", &format!("?{link}")).await;
     assert_eq!((done.status, done.header("location")), (303, Some("/docs?a=b")));
     let me = browser.get("/api/v1/me").await.expect(200);

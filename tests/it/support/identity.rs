@@ -206,10 +206,9 @@ impl IdentityProvider {
         oauth.google.issuer = self.url("/oidc");
         oauth.github.base_url = self.url("/gh");
         oauth.github.api_url = self.url("/api");
-        for (id, secret) in [
-            (&mut oauth.google.client_id, &mut oauth.google.client_secret),
-            (&mut oauth.github.client_id, &mut oauth.github.client_secret),
-        ] {
+        for (id, secret) in
+            [(&mut oauth.google.client_id, &mut oauth.google.client_secret), (&mut oauth.github.client_id, &mut oauth.github.client_secret)]
+        {
             (*id, *secret) = (Some(CLIENT_ID.to_owned()), Some(Secret::new(CLIENT_SECRET)));
         }
     }
@@ -266,8 +265,10 @@ impl IdentityProvider {
             }
         };
         let location = location.map(|location| format!("location: {location}\r\n")).unwrap_or_default();
-        let head =
-            format!("HTTP/1.1 {status} Mock\r\ncontent-type: {kind}\r\n{location}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status} Mock\r\ncontent-type: {kind}\r\n{location}content-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
         let _ = stream.write_all((head + &body).as_bytes()).await;
     }
 
@@ -441,7 +442,10 @@ fn github_token(state: &mut State, asked: &Asked) -> Reply {
         return Reply::Text(200, "application/x-www-form-urlencoded", "access_token=none".to_owned());
     }
     if (field("client_id").as_str(), field("client_secret").as_str()) != (CLIENT_ID, CLIENT_SECRET) {
-        return Reply::Json(200, json!({"error": "incorrect_client_credentials", "error_description": "wrong", "error_uri": "https://docs"}));
+        return Reply::Json(
+            200,
+            json!({"error": "incorrect_client_credentials", "error_description": "wrong", "error_uri": "https://docs"}),
+        );
     }
     let Some(grant) = redeem(state, asked) else {
         return Reply::Json(200, json!({"error": "bad_verification_code", "error_description": "wrong", "error_uri": "https://docs"}));
@@ -463,7 +467,10 @@ fn api(state: &State, asked: &Asked) -> Reply {
         return Reply::Text(500, "text/html", "<h1>Error</h1>".to_owned());
     }
     if asked.path == "/api/user" {
-        return Reply::Json(200, json!({"login": "ada", "id": person.subject, "node_id": "U_1", "name": null, "email": "public@example.com"}));
+        return Reply::Json(
+            200,
+            json!({"login": "ada", "id": person.subject, "node_id": "U_1", "name": null, "email": "public@example.com"}),
+        );
     }
     Reply::Json(
         200,

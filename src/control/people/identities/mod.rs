@@ -3,44 +3,40 @@
 //! A sign-in under way is a row that only the browser that began it can use, once: the provider carries its token as `state`, the browser
 //! holds another in a cookie. What the provider says decides by its subject alone; a mail address never opens an account that exists.
 
+mod entry;
+mod linking;
+
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
+pub use self::{
+    entry::finish_second_factor,
+    linking::{list_identities, unlink_identity},
+};
 use super::{
     super::{
         Control, ControlError,
-        accounts::{self, Account, LOCATOR_TRIES, NAME_LENGTH_MAX, normal_email},
-        audit, mail,
         owner::{self, Owner},
         sign_in::digest,
     },
-    TOKEN_LENGTH, Visitor, device_of, domains, event, is_known_device,
-    register::{Agreement, Newcomer, Origin, check_agreement, join},
-    second_factor,
-    sign_in::{SignedIn, admit},
+    SignedIn, TOKEN_LENGTH, Visitor, event,
+    register::{Agreement, Origin, check_agreement},
 };
 use crate::{
     clock::fill_random,
     domain::{
         SECOND, Timestamp,
-        account::AccountStatus,
         api_key::{Digest, base62},
         identity::{IdentityProvider, IdentityRefusal, Person},
-        mail::{Locale, Message},
         refusal::Refusal,
     },
     identity::{IdentityFailure, Marks},
-    store::{
-        self, StoreError,
-        identities::{Identity, Pending, Unlinked},
-    },
+    store::{self, identities::Pending},
     telemetry::redact::Secret,
 };
 
 /// How long somebody may take at the provider.
 const STATE_LIFE: Timestamp = 600 * SECOND;
-/// How long for the second factor behind it.
-const SECOND_FACTOR_LIFE: Timestamp = 300 * SECOND;
 const RETURN_TO_BYTES_MAX: usize = 1_000;
 
 /// What somebody brings along who begins a sign-in. All but `return_to` counts for new accounts only.
@@ -143,12 +139,21 @@ pub struct Return {
 
 /// What a sign-in came to.
 pub enum Finished {
-    SignedIn { signed_in: SignedIn, return_to: Option<String> },
+    SignedIn {
+        signed_in: SignedIn,
+        return_to: Option<String>,
+    },
     /// The second factor is on: [`finish_second_factor`] takes its code together with this token of a cookie.
-    SecondFactor { token: String },
+    SecondFactor {
+        token: String,
+    },
     /// A new account needs an agreement first; `begun` is what was said so far.
-    AgreementMissing { begun: BeginSignIn },
-    Linked { provider: IdentityProvider },
+    AgreementMissing {
+        begun: BeginSignIn,
+    },
+    Linked {
+        provider: IdentityProvider,
+    },
 }
 
 /// What is kept, sealed, while somebody is at the provider or looks for a code.
@@ -172,10 +177,6 @@ fn browser_digest(control: &Control, token: &str) -> String {
     digest(control, &format!("oauth browser {token}")).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn second_factor_digest(control: &Control, token: &str) -> Digest {
-    digest(control, &format!("oauth second factor {token}"))
-}
-
 /// Begins a sign-in; `browser` is the token that the browser holds from an earlier one, so that several can be under way in it.
 pub async fn begin_sign_in(
     control: &Control,
@@ -189,25 +190,15 @@ pub async fn begin_sign_in(
 }
 
 /// Begins to link a provider to the account of somebody who is signed in and has confirmed that.
-pub async fn begin_link(control: &Control, owner: &Owner, provider: IdentityProvider, browser: Option<&str>) -> Result<Begun, ControlError> {
+pub async fn begin_link(
+    control: &Control,
+    owner: &Owner,
+    provider: IdentityProvider,
+    browser: Option<&str>,
+) -> Result<Begun, ControlError> {
     let session_id = owner.session_id.clone().ok_or(IdentityRefusal::StateSpent).map_err(Refusal::from)?;
-    check_may_link(control, &owner.account, provider).await?;
+    linking::check_may_link(control, &owner.account, provider).await?;
     begin(control, provider, browser, Some(&owner.account.id), |trip| Flow::Link { trip, session_id }).await
-}
-
-/// An address that nobody proved may be somebody else's, who must not find an identity of a stranger's on the account.
-async fn check_may_link(control: &Control, account: &Account, provider: IdentityProvider) -> Result<(), ControlError> {
-    if account.status != AccountStatus::Active {
-        return Err(Refusal::AccountNotActive("suspended").into());
-    }
-    if account.verified_at.is_none() {
-        return Err(Refusal::EmailUnverified.into());
-    }
-    let linked = store::identities::list(&control.db, &account.id).await?;
-    if linked.iter().any(|identity| identity.provider == provider) {
-        return Err(refused(IdentityRefusal::LinkedAlready(provider)));
-    }
-    Ok(())
 }
 
 async fn begin(
@@ -275,8 +266,8 @@ pub async fn finish_sign_in(control: &Control, visitor: &Visitor, back: Return) 
     };
     let person = ask(control, visitor, &back, trip).await?;
     match (flow, linker) {
-        (Flow::SignIn { begun, .. }, _) => enter(control, visitor, provider, &person, begun).await,
-        (_, Some(owner)) => link(control, visitor, &owner, provider, &person).await,
+        (Flow::SignIn { begun, .. }, _) => entry::enter(control, visitor, provider, &person, begun).await,
+        (_, Some(owner)) => linking::link(control, visitor, &owner, provider, &person).await,
         _ => Err(spent()),
     }
 }
@@ -298,183 +289,6 @@ async fn ask(control: &Control, visitor: &Visitor, back: &Return, trip: &Trip) -
         store::security::append(&control.db, &event(control, None, "sign_in_failed", visitor)).await?;
     }
     asked.map_err(|failure| failed(provider, failure))
-}
-
-/// Signs a known person in, and gives an unknown one an account.
-async fn enter(
-    control: &Control,
-    visitor: &Visitor,
-    provider: IdentityProvider,
-    person: &Person,
-    begun: BeginSignIn,
-) -> Result<Finished, ControlError> {
-    let email = person.email.as_deref().map(normal_email).transpose()?;
-    for _ in 0..LOCATOR_TRIES {
-        // Looked up before the identity: an account that another window makes of this person meanwhile has its identity from its start on.
-        let known = match &email {
-            Some(email) => store::accounts::by_email(&control.db, email).await?,
-            None => None,
-        };
-        if let Some(identity) = store::identities::find(&control.db, provider, &person.subject).await? {
-            let account = accounts::get(control, &identity.account_id).await?;
-            return open(control, visitor, provider, account, begun.return_to).await;
-        }
-        let email = email.as_deref().ok_or_else(|| refused(IdentityRefusal::EmailUnverified(provider)))?;
-        if let Some(known) = known {
-            store::security::append(&control.db, &event(control, Some(&known.id), "identity_refused", visitor)).await?;
-            return Err(refused(IdentityRefusal::NotLinked(provider)));
-        }
-        if !control.people.policy.sign_up_open {
-            return Err(Refusal::SignUpClosed.into());
-        }
-        domains::check(control, email).await?;
-        check_agreement(control, &begun.agreement()).await?;
-        if is_agreement_missing(control, &begun).await? {
-            return Ok(Finished::AgreementMissing { begun });
-        }
-        control.people.guard.sign_up(visitor)?;
-        let name: String = person.name.chars().filter(|letter| !letter.is_control()).take(NAME_LENGTH_MAX).collect();
-        let newcomer = Newcomer {
-            email,
-            name: name.trim(),
-            locale: Locale::of(begun.locale.as_deref().or(person.locale.as_deref()).unwrap_or_default()),
-            password_hash: None,
-            identity: Some((provider, &person.subject)),
-            sign_up: begun.origin().sign_up(provider.as_str(), visitor),
-        };
-        match join(control, visitor, newcomer).await {
-            // The same person in another window was faster, or the locator is taken: look again.
-            Err(StoreError::Conflict(_)) => {}
-            outcome => {
-                let account = outcome?;
-                control.accounts.changed(&account.locator).await;
-                return open(control, visitor, provider, account, begun.return_to).await;
-            }
-        }
-    }
-    Err(ControlError::Internal("no free locator was found".to_owned()))
-}
-
-async fn is_agreement_missing(control: &Control, begun: &BeginSignIn) -> Result<bool, ControlError> {
-    if control.people.policy.age_min_years > 0 && begun.age_confirmed != Some(true) {
-        return Ok(true);
-    }
-    let has_policies = !store::policies::current(&control.db, control.clock.now()).await?.is_empty();
-    Ok(has_policies && begun.accept_terms != Some(true))
-}
-
-/// Opens a session, or asks for the second factor first.
-async fn open(
-    control: &Control,
-    visitor: &Visitor,
-    provider: IdentityProvider,
-    account: Account,
-    return_to: Option<String>,
-) -> Result<Finished, ControlError> {
-    if account.status == AccountStatus::Closed {
-        return Err(refused(IdentityRefusal::Closed));
-    }
-    if second_factor::has_second_factor(control, &account.id).await? {
-        let token = base62(TOKEN_LENGTH, fill_random);
-        let kept = second_factor_digest(control, &token);
-        keep(control, provider, kept, Some(&account.id), &Flow::SecondFactor { return_to }, SECOND_FACTOR_LIFE).await?;
-        return Ok(Finished::SecondFactor { token });
-    }
-    let session_token = admit(control, visitor, &account).await?;
-    let device = device_of(control, &account.email);
-    Ok(Finished::SignedIn { signed_in: SignedIn { account, session_token, device, second_factor: false }, return_to })
-}
-
-/// Takes the second factor of somebody who signed in with a provider; `token` is that of [`Finished::SecondFactor`]. A wrong code can be
-/// followed by another one; tries are counted with those at the password.
-pub async fn finish_second_factor(
-    control: &Control,
-    visitor: &Visitor,
-    token: &str,
-    code: Option<&str>,
-    recovery_code: Option<&str>,
-) -> Result<(SignedIn, Option<String>), ControlError> {
-    let spent = || refused(IdentityRefusal::SecondFactorSpent);
-    let (now, kept) = (control.clock.now(), second_factor_digest(control, token));
-    let pending = store::identities::find_pending(&control.db, &control.sealer, &kept, now).await?.ok_or_else(spent)?;
-    let Flow::SecondFactor { return_to } = read(&pending)? else { return Err(spent()) };
-    let account = accounts::get(control, pending.account_id.as_deref().unwrap_or_default()).await?;
-    if account.status == AccountStatus::Closed {
-        return Err(refused(IdentityRefusal::Closed));
-    }
-    control.people.guard.password(&account.email, visitor, is_known_device(control, visitor, &account.email))?;
-    let credentials = store::credentials::get(&control.db, &account.id).await?;
-    if credentials.totp_confirmed_at.is_some() {
-        let checked = second_factor::check(control, &account.id, &credentials, code, recovery_code).await;
-        if matches!(checked, Err(ControlError::Refused(Refusal::WrongCode(_)))) {
-            store::security::append(&control.db, &event(control, Some(&account.id), "second_factor_failed", visitor)).await?;
-        }
-        checked?;
-    }
-    store::identities::take_pending(&control.db, &control.sealer, &kept, now).await?.ok_or_else(spent)?;
-    let session_token = admit(control, visitor, &account).await?;
-    let device = device_of(control, &account.email);
-    Ok((SignedIn { account, session_token, device, second_factor: true }, return_to))
-}
-
-async fn link(
-    control: &Control,
-    visitor: &Visitor,
-    owner: &Owner,
-    provider: IdentityProvider,
-    person: &Person,
-) -> Result<Finished, ControlError> {
-    let account = &owner.account;
-    if let Some(known) = store::identities::find(&control.db, provider, &person.subject).await? {
-        return match known.account_id == account.id {
-            true => Ok(Finished::Linked { provider }),
-            false => Err(refused(IdentityRefusal::LinkedElsewhere(provider))),
-        };
-    }
-    check_may_link(control, account, provider).await?;
-    let identity = Identity {
-        provider,
-        subject: person.subject.clone(),
-        account_id: account.id.clone(),
-        email: person.email.clone().ok_or_else(|| refused(IdentityRefusal::EmailUnverified(provider)))?,
-        created_at: control.clock.now(),
-    };
-    let mail = mail::to_account(control, account, Message::IdentityChanged { provider: provider.title().to_owned(), linked: true });
-    let event = event(control, Some(&account.id), "identity_linked", visitor);
-    match store::identities::link(&control.db, &control.sealer, &identity, &mail, &event).await {
-        // Both were free a moment ago.
-        Err(StoreError::Conflict(_)) => return Err(refused(IdentityRefusal::LinkedElsewhere(provider))),
-        outcome => outcome?,
-    }
-    control.mailer.nudge();
-    audit::note(control, &owner.actor, "identity.link", &account.id, serde_json::json!({ "provider": provider.as_str() })).await;
-    Ok(Finished::Linked { provider })
-}
-
-/// The identities that open an account.
-pub async fn list_identities(control: &Control, account_id: &str) -> Result<Vec<Identity>, ControlError> {
-    Ok(store::identities::list(&control.db, account_id).await?)
-}
-
-/// Unlinks a provider, unless nothing else opens the account.
-pub async fn unlink_identity(
-    control: &Control,
-    visitor: &Visitor,
-    owner: &Owner,
-    provider: IdentityProvider,
-) -> Result<(), ControlError> {
-    let account = &owner.account;
-    let mail = mail::to_account(control, account, Message::IdentityChanged { provider: provider.title().to_owned(), linked: false });
-    let event = event(control, Some(&account.id), "identity_unlinked", visitor);
-    let usable = control.people.providers.configured();
-    match store::identities::unlink(&control.db, &control.sealer, &account.id, provider, &usable, &mail, &event).await? {
-        Unlinked::Done => {}
-        Unlinked::NotLinked => return Err(ControlError::NotFound(format!("a linked {} account", provider.title()))),
-        Unlinked::LastWayIn => return Err(refused(IdentityRefusal::LastWayIn(provider))),
-    }
-    control.mailer.nudge();
-    audit::note(control, &owner.actor, "identity.unlink", &account.id, serde_json::json!({ "provider": provider.as_str() })).await;
-    Ok(())
 }
 
 fn refused(refusal: IdentityRefusal) -> ControlError {
@@ -499,7 +313,9 @@ mod tests {
         for path in ["/", "/docs", "/a/b?c=d&e=%2F#f"] {
             assert!(is_own_path(path), "{path}");
         }
-        for path in ["", "docs", "//evil.example", "/\\evil.example", "https://evil.example", "/a b", "/a\r\nx: y", "/\t/evil.example", "/é"] {
+        for path in
+            ["", "docs", "//evil.example", "/\\evil.example", "https://evil.example", "/a b", "/a\r\nx: y", "/\t/evil.example", "/é"]
+        {
             assert!(!is_own_path(path), "{path:?}");
         }
     }
