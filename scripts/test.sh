@@ -19,6 +19,21 @@ command -v cc >/dev/null || install_package build-essential || fail "a C compile
 # Some tests open a few thousand connections.
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
 
+# A sign-in provider that nobody here wrote; pinned, so that a new release of it breaks no build.
+provider=${CARGO_TARGET_DIR:-target}/oidc
+if [ -z "${PIXGATE_TEST_OIDC_PROVIDER-}" ]; then
+    command -v python3 >/dev/null || install_package python3 || fail "Python 3 is missing; install python3"
+    if [ ! -x "$provider/bin/oidc-provider-mock" ]; then
+        step "a provider to sign in with"
+        python3 -m venv --clear "$provider" || { install_package python3-venv && python3 -m venv --clear "$provider"; } ||
+            fail "python3 -m venv does not work; install python3-venv"
+        "$provider/bin/pip" install --quiet --disable-pip-version-check oidc-provider-mock==0.3.4 ||
+            fail "the Python package oidc-provider-mock cannot be installed; PIXGATE_TEST_OIDC_PROVIDER may name its program"
+    fi
+    PIXGATE_TEST_OIDC_PROVIDER=$(cd "$provider/bin" && pwd)/oidc-provider-mock
+    export PIXGATE_TEST_OIDC_PROVIDER
+fi
+
 server=${PIXGATE_TEST_POSTGRES-}
 unset PIXGATE_TEST_POSTGRES PIXGATE_TEST_DATABASE
 

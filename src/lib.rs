@@ -1,7 +1,8 @@
 //! Pixgate: a self-hosted, credit-metered gateway to AI models.
 //!
 //! Layers, from the ground up; imports go down only (`tests/it/architecture.rs` checks it): `domain`, `dialect`, then
-//! `clock`, `config`, `telemetry`, then `store`, `upstream`, `blobs` and `mail`, then `actors`, then `pipeline` and `control`, then `http`, then `app`.
+//! `clock`, `config`, `telemetry`, then `store`, `upstream`, `blobs` and `mail`, then `actors` and
+//! `identity`, then `pipeline` and `control`, then `http`, then `app`.
 //! The way of one call through them is walked in `docs/architecture.md`.
 
 pub mod actors;
@@ -13,6 +14,7 @@ pub mod control;
 pub mod dialect;
 pub mod domain;
 pub mod http;
+pub mod identity;
 pub mod mail;
 pub mod pipeline;
 pub mod store;

@@ -129,7 +129,9 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
-    let signed_out = store::sessions::delete_expired(&parts.db, now).await? + store::mail_tokens::delete_expired(&parts.db, now).await?;
+    let signed_out = store::sessions::delete_expired(&parts.db, now).await?
+        + store::mail_tokens::delete_expired(&parts.db, now).await?
+        + store::identities::delete_expired(&parts.db, now).await?;
     let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
     let retention = Timestamp::try_from(parts.mail_retention.as_micros()).unwrap_or(Timestamp::MAX);
     let mails = store::outbox::delete_old(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;

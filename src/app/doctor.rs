@@ -7,8 +7,11 @@ use super::node::open_database;
 use crate::{
     clock::Clock,
     config::{Settings, secrets},
+    domain::identity::IdentityProvider,
+    identity::{IdentityProviders, Marks},
     mail::smtp::Smtp,
     store::{self, Db, seal::Sealer},
+    telemetry::redact::Secret,
     upstream::{ApiKey, Connector, Target},
 };
 
@@ -60,6 +63,7 @@ pub async fn run(settings: &Settings) -> ExitCode {
         None => Finding::skipped("redis", "not configured"),
     });
     findings.push(mail_server(settings).await);
+    findings.push(sign_in(settings).await);
     print(&findings);
     if findings.iter().any(|finding| finding.fine == Some(false)) { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
@@ -82,6 +86,28 @@ async fn mail_server(settings: &Settings) -> Finding {
         }
         Err(message) => Finding::new("mail server", Err(message)),
     }
+}
+
+/// Whether people can be sent to the providers that they may sign in with. GitHub cannot be asked anything without a person.
+async fn sign_in(settings: &Settings) -> Finding {
+    const WHAT: &str = "sign-in";
+    let clock = Clock::system();
+    let providers = IdentityProviders::new(&settings.oauth, &settings.public_url(), &clock);
+    let (providers, connector) = match providers.and_then(|providers| Ok((providers, Connector::new(clock)?))) {
+        Ok(parts) => parts,
+        Err(message) => return Finding::new(WHAT, Err(message)),
+    };
+    let configured: Vec<&str> = providers.configured().into_iter().map(IdentityProvider::title).collect();
+    if configured.is_empty() {
+        return Finding::skipped(WHAT, "by password only; no provider is configured");
+    }
+    if !providers.has(IdentityProvider::Google) {
+        return Finding::new(WHAT, Ok(format!("with {}", configured.join(" and "))));
+    }
+    let blank = || Secret::new("doctor");
+    let marks = Marks { state: blank(), nonce: blank(), verifier: blank() };
+    let asked = providers.authorize_url(&connector, IdentityProvider::Google, &marks).await;
+    Finding::new(WHAT, asked.map(|_| format!("with {}", configured.join(" and "))).map_err(|failure| failure.to_string()))
 }
 
 async fn ledger(db: &Db) -> Finding {

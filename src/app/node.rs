@@ -33,6 +33,7 @@ use crate::{
     domain::{
         SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, privacy::signature::RecordSigner, quota::Limits, route::BreakerPolicy,
     },
+    identity::IdentityProviders,
     mail::smtp::Smtp,
     pipeline::{self, CachePolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
@@ -244,7 +245,7 @@ impl Node {
             root: root.vitals().clone(),
             drain: Drain::default(),
             facts: NodeFacts { started_at: clock.now(), durability: durability(settings) },
-            people: people(settings, &clock),
+            people: people(settings, &clock)?,
             files: file_policy(settings),
             tickets: ticket_policy(settings),
             site: Site { public_url: settings.public_url().into() },
@@ -461,7 +462,7 @@ fn retention(settings: &Settings) -> Arc<[Retention]> {
     periods.into()
 }
 
-fn people(settings: &Settings, clock: &Clock) -> People {
+fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
     let rules = GuardRules {
         requests_per_ip_minute: settings.abuse.requests_per_ip_minute,
         sign_ups_per_ip_day: settings.abuse.sign_ups_per_ip_day,
@@ -477,7 +478,8 @@ fn people(settings: &Settings, clock: &Clock) -> People {
         session_life: seconds(settings.accounts.session_days, 86_400),
         session_idle: seconds(settings.accounts.session_idle_hours, 3_600),
     };
-    People { passwords: Passwords::default(), guard: Guard::new(rules, clock), policy: Arc::new(policy) }
+    let providers = IdentityProviders::new(&settings.oauth, &settings.public_url(), clock).map_err(StartError::Settings)?;
+    Ok(People { passwords: Passwords::default(), guard: Guard::new(rules, clock), policy: Arc::new(policy), providers })
 }
 
 fn account_policy(settings: &Settings) -> account::Policy {

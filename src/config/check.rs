@@ -46,6 +46,21 @@ pub fn contradictions(settings: &Settings, label: impl Fn(&str) -> String) -> Ve
         }
     }
 
+    let (google, github) = (&settings.oauth.google, &settings.oauth.github);
+    for (name, url) in
+        [("oauth.google.issuer", &google.issuer), ("oauth.github.base_url", &github.base_url), ("oauth.github.api_url", &github.api_url)]
+    {
+        if let Err(message) = check_url(url, &["http", "https"]) {
+            expect(false, name, message);
+        }
+    }
+    for (name, id, secret) in
+        [("oauth.google", &google.client_id, &google.client_secret), ("oauth.github", &github.client_id, &github.client_secret)]
+    {
+        expect(id.is_none() || secret.is_some(), &format!("{name}.client_id"), format!("needs {name}.client_secret as well"));
+        expect(secret.is_none() || id.is_some(), &format!("{name}.client_secret"), format!("needs {name}.client_id as well"));
+    }
+
     let has_scheme = |url: &Option<Secret>, schemes: &[&str]| {
         url.as_ref().is_none_or(|url| schemes.iter().any(|scheme| url.expose().split_once("://").is_some_and(|(have, _)| have == *scheme)))
     };
@@ -128,6 +143,16 @@ pub fn notes(settings: &Settings) -> Vec<String> {
     let smtp = settings.mail.smtp_url.as_ref().and_then(|url| SmtpAddress::parse(url).ok());
     if smtp.is_some_and(|smtp| smtp.tls == Tls::Off && smtp.credentials.is_some() && !smtp.is_loopback()) {
         notes.push("mail.smtp_url says tls=none, so its password and all links in mails travel unencrypted".to_owned());
+    }
+    let oauth = &settings.oauth;
+    for (name, url, on) in [
+        ("oauth.google.issuer", &oauth.google.issuer, oauth.google.client_id.is_some()),
+        ("oauth.github.base_url", &oauth.github.base_url, oauth.github.client_id.is_some()),
+        ("oauth.github.api_url", &oauth.github.api_url, oauth.github.client_id.is_some()),
+    ] {
+        if on && url.starts_with("http://") {
+            notes.push(format!("{name} begins with http://, so codes, tokens and the client secret travel unencrypted"));
+        }
     }
     let short = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < PEPPER_CHARS_ADVISED);
     for (name, secret) in

@@ -6,6 +6,7 @@
 
 mod check;
 pub mod mail;
+pub mod oauth;
 pub mod providers;
 pub mod schema;
 pub mod secrets;
@@ -15,6 +16,7 @@ mod source;
 mod tests;
 
 pub use self::{
+    oauth::{Oauth, OauthGithub, OauthGoogle},
     providers::{ProviderSeed, Providers},
     settings::{BlobSettings, Durability, OnOverrun, Settings},
     source::{Loaded, Problem, Problems, Sources, load, variable},

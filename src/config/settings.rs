@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{
+    oauth::{Oauth, OauthGithub, OauthGoogle},
     providers::Providers,
     schema::{Kind, Setting, Shape, section},
 };
@@ -528,6 +529,7 @@ pub struct Settings {
     pub upstream: Upstream,
     pub billing: Billing,
     pub security: Security,
+    pub oauth: Oauth,
     pub secret_scanning: SecretScanning,
     pub bootstrap: Bootstrap,
     /// `[openai]`, `[anthropic]`, …
@@ -563,6 +565,9 @@ impl Settings {
             Upstream::SETTINGS,
             Billing::SETTINGS,
             Security::SETTINGS,
+            Oauth::SETTINGS,
+            OauthGoogle::SETTINGS,
+            OauthGithub::SETTINGS,
             SecretScanning::SETTINGS,
             Bootstrap::SETTINGS,
             Providers::SETTINGS,

@@ -97,6 +97,9 @@ fn every_problem_is_named_at_once() {
 fn contradictions_are_named_by_the_name_the_operator_used() {
     for (file, env, expected) in [
         ("[server]\ntls_cert = 'a'", None, "server.tls_cert: needs server.tls_key"),
+        ("[oauth.google]\nclient_id = 'a'", None, "oauth.google.client_id: needs oauth.google.client_secret as well"),
+        ("[oauth.github]\nclient_secret = 'a'", None, "oauth.github.client_secret: needs oauth.github.client_id as well"),
+        ("[oauth.github]\napi_url = 'api.github.com'", None, "oauth.github.api_url: must be a URL that begins"),
         ("[server]\npublic_url = 'pix.example'", None, "server.public_url: must be a URL that begins with http:// or https://"),
         ("", Some(("OPENAI_BASE_URL", "ftp://a/v1")), "OPENAI_BASE_URL: must be a URL that begins"),
         ("", Some(("GROQ_BASE_URL", "here")), "GROQ_BASE_URL: must be a URL that begins"),

@@ -66,6 +66,11 @@ pub enum Message {
     SecondFactorChanged {
         enabled: bool,
     },
+    /// A provider, such as GitHub, was linked or unlinked as a way to sign in.
+    IdentityChanged {
+        provider: String,
+        linked: bool,
+    },
     /// A code to confirm who one is, for example before data leaves.
     ConfirmationCode {
         code: String,
@@ -143,6 +148,7 @@ impl Message {
             Self::EmailChanged { .. } => "email_changed",
             Self::NewSignIn { .. } => "new_sign_in",
             Self::SecondFactorChanged { .. } => "second_factor_changed",
+            Self::IdentityChanged { .. } => "identity_changed",
             Self::ConfirmationCode { .. } => "confirmation_code",
             Self::KeyLeaked { .. } => "key_leaked",
             Self::KeyIsWeak { .. } => "key_is_weak",

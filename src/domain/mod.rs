@@ -12,6 +12,7 @@ pub mod blob;
 pub mod catalog;
 pub mod decimal;
 pub mod id;
+pub mod identity;
 pub mod key_hash;
 pub mod ledger;
 pub mod legacy_key;

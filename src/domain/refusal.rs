@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Micros;
+use super::{Micros, identity::IdentityRefusal};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +68,8 @@ pub enum Refusal {
     WrongCode(&'static str),
     #[error("this link is unknown, was used, or is too old; {0}")]
     LinkSpent(&'static str),
+    #[error(transparent)]
+    Identity(#[from] IdentityRefusal),
     #[error("this gateway takes no sign-ups; ask its operator for an account")]
     SignUpClosed,
     #[error("too many {what}; try again in {} s", retry_after_ms.div_ceil(1_000))]

@@ -8,7 +8,10 @@ use crate::{
     actors::account::RateState,
     control::ControlError,
     dialect::{Dialect, ErrorBody, errors::error_body},
-    domain::refusal::{LimitKind, LimitScope, Refusal},
+    domain::{
+        identity::IdentityRefusal,
+        refusal::{LimitKind, LimitScope, Refusal},
+    },
     http::headers::{self, Audience},
     pipeline::{CallError, Facts, FailureClass},
     upstream::Failure,
@@ -162,6 +165,10 @@ impl From<Refusal> for ApiError {
             Refusal::SecondFactorRequired => Self::new(StatusCode::UNAUTHORIZED, "second_factor_required", text),
             Refusal::WrongCode(_) => Self { param: Some("code".into()), ..Self::new(StatusCode::UNAUTHORIZED, "invalid_code", text) },
             Refusal::LinkSpent(_) => Self { param: Some("token".into()), ..Self::new(StatusCode::BAD_REQUEST, "invalid_token", text) },
+            Refusal::Identity(refusal) => {
+                let (status, code) = of_identity(refusal);
+                Self::new(status, code, text)
+            }
             Refusal::SignUpClosed => Self::new(StatusCode::FORBIDDEN, "sign_up_closed", text),
             Refusal::Throttled { scope, retry_after_ms, .. } => Self {
                 scope: Some(scope),
@@ -206,6 +213,22 @@ impl From<Refusal> for ApiError {
             }
             Refusal::Draining => Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", text).retry_after(1_000),
         }
+    }
+}
+
+fn of_identity(refusal: IdentityRefusal) -> (StatusCode, &'static str) {
+    match refusal {
+        IdentityRefusal::StateSpent => (StatusCode::BAD_REQUEST, "invalid_state"),
+        IdentityRefusal::SecondFactorSpent => (StatusCode::UNAUTHORIZED, "invalid_state"),
+        IdentityRefusal::Denied(_) => (StatusCode::FORBIDDEN, "access_denied"),
+        IdentityRefusal::Rejected(_) => (StatusCode::UNAUTHORIZED, "sign_in_rejected"),
+        IdentityRefusal::Unavailable(_) => (StatusCode::BAD_GATEWAY, "identity_provider_error"),
+        IdentityRefusal::EmailUnverified(_) => (StatusCode::FORBIDDEN, "email_unverified"),
+        IdentityRefusal::NotLinked(_) => (StatusCode::CONFLICT, "account_exists"),
+        IdentityRefusal::AgreementMissing(_) => (StatusCode::FORBIDDEN, "agreement_missing"),
+        IdentityRefusal::LinkedElsewhere(_) | IdentityRefusal::LinkedAlready(_) => (StatusCode::CONFLICT, "identity_linked"),
+        IdentityRefusal::LastWayIn(_) => (StatusCode::CONFLICT, "last_way_in"),
+        IdentityRefusal::Closed => (StatusCode::FORBIDDEN, "account_suspended"),
     }
 }
 

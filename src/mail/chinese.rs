@@ -60,6 +60,12 @@ pub fn letter(message: &Message) -> Letter {
         Message::SecondFactorChanged { enabled: false } => {
             Letter::new("已关闭两步验证", "您账户的两步验证已关闭，现在仅凭密码即可登录。").note(NOT_YOU)
         }
+        Message::IdentityChanged { provider, linked: true } => {
+            Letter::new("新增登录方式", "您的账户已关联新的登录方式，无需密码即可登录您的账户。").fact("平台", provider).note(NOT_YOU)
+        }
+        Message::IdentityChanged { provider, linked: false } => {
+            Letter::new("登录方式已移除", "您的账户已取消关联一种登录方式，它不再能登录您的账户。").fact("平台", provider).note(NOT_YOU)
+        }
         Message::ConfirmationCode { code, purpose } => Letter::new("您的验证码", "请使用此验证码确认是您本人操作。我们绝不会向您索要它。")
             .fact("验证码", code)
             .fact("用途", purpose)

@@ -67,6 +67,14 @@ pub fn letter(message: &Message) -> Letter {
             let lead = "The second factor of your account was turned off. Your password alone signs you in now.";
             Letter::new("Second factor turned off", lead).note(NOT_YOU)
         }
+        Message::IdentityChanged { provider, linked: true } => {
+            let lead = "Another way to sign in was linked to your account. It opens your account without your password.";
+            Letter::new("New way to sign in", lead).fact("Provider", provider).note(NOT_YOU)
+        }
+        Message::IdentityChanged { provider, linked: false } => {
+            let lead = "A way to sign in was unlinked from your account. It does not open your account any more.";
+            Letter::new("Way to sign in removed", lead).fact("Provider", provider).note(NOT_YOU)
+        }
         Message::ConfirmationCode { code, purpose } => {
             let lead = "Use this code to confirm that it is you. Nobody of us will ever ask you for it.";
             Letter::new("Your confirmation code", lead)

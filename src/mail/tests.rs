@@ -41,6 +41,8 @@ fn samples() -> Vec<Message> {
         Message::TicketReply { ticket_id: "tkt_1".to_owned(), title: nasty.clone(), link: link() },
         Message::TicketForStaff { ticket_id: "tkt_1".to_owned(), title: nasty, link: link() },
         Message::LowBalance { available_micros: 1_500_000, link: link() },
+        Message::IdentityChanged { provider: "GitHub".to_owned(), linked: true },
+        Message::IdentityChanged { provider: "GitHub".to_owned(), linked: false },
     ];
     let number = |message: &Message| match message {
         Message::VerifyEmail { .. } => 0,
@@ -65,10 +67,11 @@ fn samples() -> Vec<Message> {
         Message::TicketReply { .. } => 19,
         Message::TicketForStaff { .. } => 20,
         Message::LowBalance { .. } => 21,
+        Message::IdentityChanged { .. } => 22,
     };
     let mut numbers: Vec<i32> = all.iter().map(number).collect();
     numbers.dedup();
-    assert_eq!(numbers, (0..=21).collect::<Vec<_>>(), "one sample of each message");
+    assert_eq!(numbers, (0..=22).collect::<Vec<_>>(), "one sample of each message");
     all
 }
 

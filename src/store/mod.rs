@@ -17,6 +17,7 @@ pub mod files;
 pub mod foreign;
 pub mod foreign_one_api;
 pub mod idempotency;
+pub mod identities;
 pub mod keys;
 pub mod ledger;
 pub mod legacy;

@@ -1,12 +1,14 @@
 //! Joining and proving an address: each function is one transaction over the account, its credentials, tokens, sessions and mails.
 
-use pixgate_entities::{accounts as rows, external_identities, members, sign_ups};
+use pixgate_entities::{accounts as rows, members, sign_ups};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
 use super::{
     Db, StoreError,
     accounts::{self, NewAccount},
-    credentials, keys, mail_tokens,
+    credentials,
+    identities::{self, Identity},
+    keys, mail_tokens,
     mail_tokens::{NewToken, Purpose},
     outbox::{self, NewMail},
     policies::{self, Acceptance},
@@ -52,6 +54,8 @@ pub struct Joined<'a> {
     pub account: NewAccount,
     pub password_hash: Option<&'a str>,
     pub sign_up: &'a SignUp,
+    /// Of the provider that somebody signed up with.
+    pub identity: Option<&'a Identity>,
     pub token: Option<&'a NewToken>,
     pub mail: Option<&'a NewMail>,
     pub event: &'a SecurityEvent,
@@ -59,7 +63,7 @@ pub struct Joined<'a> {
     pub new_id: &'a (dyn Fn() -> String + Send + Sync),
 }
 
-/// Creates the account. [`StoreError::Conflict`] when the address or the locator is taken.
+/// Creates the account. [`StoreError::Conflict`] when the address, the identity or the locator is taken.
 pub async fn join(db: &Db, sealer: &Sealer, joined: Joined<'_>) -> Result<Account, StoreError> {
     let now = joined.account.created_at;
     db.within(async {
@@ -89,6 +93,9 @@ pub async fn join(db: &Db, sealer: &Sealer, joined: Joined<'_>) -> Result<Accoun
                 accepted_at: now,
             };
             policies::accept(&transaction, &acceptance).await?;
+        }
+        if let Some(identity) = joined.identity {
+            identities::put(&transaction, identity).await?;
         }
         if let Some(token) = joined.token {
             mail_tokens::put(&transaction, token).await?;
@@ -230,15 +237,15 @@ pub async fn change_password(
     .await
 }
 
-/// Takes away what was set up with a password by somebody who never proved the address: keys, second factor, sign-ins by others,
-/// members, links. An account that never had a password was set up by the operator and stays as it is.
+/// Takes away what was set up by somebody who never proved the address: keys, second factor, sign-ins by others, members, links. An
+/// account that has neither a password nor a linked identity was set up by the operator and stays as it is.
 async fn disown(connection: &impl ConnectionTrait, account_id: &str, now: Timestamp) -> Result<(), StoreError> {
-    if !credentials::has_password(connection, account_id).await? {
+    if !credentials::has_password(connection, account_id).await? && !identities::has_any(connection, account_id).await? {
         return Ok(());
     }
     keys::revoke_all(connection, account_id, REVOKED_UNPROVEN, now).await?;
     credentials::clear_second_factor(connection, account_id, now).await?;
-    external_identities::Entity::delete_many().filter(external_identities::Column::AccountId.eq(account_id)).exec(connection).await?;
+    identities::delete_all(connection, account_id).await?;
     members::Entity::delete_many().filter(members::Column::AccountId.eq(account_id)).exec(connection).await?;
     mail_tokens::revoke_all(connection, account_id).await
 }
@@ -252,6 +259,7 @@ async fn change_secret(
 ) -> Result<(), StoreError> {
     credentials::set_password(connection, account_id, password_hash, now).await?;
     sessions::end_all(connection, account_id, keep).await?;
+    identities::revoke_pending(connection, account_id).await?;
     mail_tokens::revoke(connection, account_id, &[Purpose::ResetPassword, Purpose::ChangeEmail, Purpose::VerifyEmail]).await
 }
 

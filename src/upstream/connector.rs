@@ -4,8 +4,9 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, ready};
+use http::{Request, Response};
 
-use super::{Answer, Call, Echo, Failure, HttpClient, HttpProvider, Provider, Target, document};
+use super::{Answer, Call, Echo, ExchangeLimits, Failure, HttpClient, HttpProvider, Provider, Target, document, exchange::exchange};
 use crate::{clock::Clock, domain::catalog::ProviderKind};
 
 /// Makes and keeps the providers of one thread. Clones share them.
@@ -40,6 +41,11 @@ impl Connector {
     /// Fetches a small JSON document from an address that the operator has set.
     pub async fn document(&self, url: &str, bytes_max: usize) -> Result<Bytes, Failure> {
         document::fetch(&self.client, url, bytes_max).await
+    }
+
+    /// One request to a server that the operator has set, with its whole answer of whatever status.
+    pub async fn exchange(&self, request: Request<Bytes>, limits: ExchangeLimits) -> Result<Response<Bytes>, Failure> {
+        exchange(&self.client, request, limits).await
     }
 
     fn make(&self, target: &Arc<Target>) -> Rc<dyn Provider> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// From the ground up. A layer may import itself and those of a lower number; equals do not know each other.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("domain", 0),
     ("dialect", 1),
     ("clock", 2),
@@ -17,6 +17,7 @@ const LAYERS: [(&str, u8); 14] = [
     ("blobs", 4),
     ("mail", 4),
     ("actors", 5),
+    ("identity", 5),
     ("pipeline", 6),
     ("control", 6),
     ("http", 7),
@@ -24,7 +25,7 @@ const LAYERS: [(&str, u8); 14] = [
 ];
 
 /// Words that may stand in these layers only.
-const FENCES: [(&str, &[&str]); 17] = [
+const FENCES: [(&str, &[&str]); 19] = [
     ("sea_orm::", &["store"]),
     ("object_store", &["blobs"]),
     // Telemetry exports traces with it, blobs speak to their bucket; calls to models are made in `upstream` only.
@@ -34,6 +35,8 @@ const FENCES: [(&str, &[&str]); 17] = [
     ("tungstenite", &["upstream"]),
     ("actix::", &["actors", "http", "app"]),
     ("governor", &["actors", "clock"]),
+    ("openidconnect::", &["identity"]),
+    ("oauth2::", &["identity"]),
     ("lettre", &["mail"]),
     ("askama", &["mail"]),
     ("std::env", &["config"]),

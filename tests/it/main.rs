@@ -44,6 +44,7 @@ mod media;
 mod members;
 mod messages;
 mod models;
+mod oauth;
 mod operations;
 mod owner_keys;
 mod people;

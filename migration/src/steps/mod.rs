@@ -9,6 +9,7 @@ mod files;
 mod identity;
 mod ledger;
 mod legacy_keys;
+mod oauth;
 mod privacy;
 mod routing;
 mod screening;
@@ -36,4 +37,5 @@ pub const ALL: &[Step] = &[
     privacy::STEP,
     legacy_keys::STEP,
     screening::STEP,
+    oauth::STEP,
 ];

@@ -5,6 +5,7 @@
 
 mod domains;
 pub(super) mod guard;
+mod identities;
 mod image;
 mod profile;
 mod register;
@@ -17,17 +18,21 @@ use std::{net::IpAddr, sync::Arc};
 
 use subtle::ConstantTimeEq;
 
-pub(in crate::control) use self::sign_in::admit;
+pub(in crate::control) use self::sign_in::{admit, confirm_mail_code, mail_code_digest};
 pub use self::{
     domains::{BlockedDomain, NewBlockedDomain, add_domain, list_domains, remove_domain},
     guard::{Guard, GuardRules},
+    identities::{
+        BeginSignIn, Begun, Finished, Return, begin_link, begin_sign_in, finish_second_factor, finish_sign_in, list_identities,
+        unlink_identity,
+    },
     image::{IMAGE_BYTES_MAX, read_image, remove_image, set_image},
     profile::{ProfilePatch, Profiled, confirm_email, patch_profile},
     register::{Registration, register, resend_verification, verify},
     reset::{Reset, forgot, reset},
     second_factor::{Enrolment, Proof, confirm_totp, enroll_totp, has_second_factor, new_recovery_codes, remove_totp},
     sessions::{end_others, end_session, get_sign_up, list_sessions, security_events},
-    sign_in::{SignIn, SignedIn, confirm_identity, sign_in},
+    sign_in::{SignIn, SignedIn, confirm_identity, confirm_owner, sign_in},
 };
 
 use super::{Control, passwords::Passwords, sign_in::digest};
@@ -38,6 +43,7 @@ use crate::{
         api_key::{self, Digest},
         refusal::Refusal,
     },
+    identity::IdentityProviders,
     store::security::SecurityEvent,
 };
 
@@ -51,6 +57,8 @@ pub struct People {
     pub passwords: Passwords,
     pub guard: Guard,
     pub policy: Arc<PeoplePolicy>,
+    /// Others whose sign-in is taken.
+    pub providers: IdentityProviders,
 }
 
 /// How the operator wants it.

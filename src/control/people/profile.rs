@@ -13,7 +13,7 @@ use super::{
         mail,
         owner::Owner,
     },
-    Visitor, confirm_identity, digest, domains, event, new_token,
+    Visitor, confirm_owner, digest, domains, event, new_token,
 };
 use crate::{
     domain::{
@@ -33,7 +33,7 @@ use crate::{
 
 const CHANGE_LIFE: Timestamp = 24 * 3_600 * SECOND;
 
-/// What to change; fields that are missing stay. A new `email` or `new_password` needs the current `password`.
+/// What to change; fields that are missing stay. A new `email` or `new_password` needs the current `password`, or a `mail_code` where there is none.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfilePatch {
@@ -52,6 +52,10 @@ pub struct ProfilePatch {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub password: Option<Secret>,
+    /// Instead of `password`, in an account that has none: the code that `/api/v1/me/confirmation-code` mails.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub mail_code: Option<Secret>,
 }
 
 /// A changed profile.
@@ -67,7 +71,8 @@ pub async fn patch_profile(control: &Control, visitor: &Visitor, owner: &Owner, 
         check_text("name", name, NAME_LENGTH_MAX)?;
     }
     if patch.email.is_some() || patch.new_password.is_some() {
-        confirm_identity(control, visitor, account, patch.password.as_ref().map(Secret::expose), None).await?;
+        let (password, mail_code) = (patch.password.as_ref().map(Secret::expose), patch.mail_code.as_ref().map(Secret::expose));
+        confirm_owner(control, visitor, account, password, mail_code).await?;
     }
     let new_email = patch.email.as_deref().map(normal_email).transpose()?.filter(|email| *email != account.email);
     if let Some(email) = &new_email {

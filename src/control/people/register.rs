@@ -21,6 +21,7 @@ use crate::{
         SECOND, Timestamp,
         account::{Account, AccountStatus},
         api_key::{LOCATOR_LENGTH, base62},
+        identity::IdentityProvider,
         mail::{Locale, Message},
         password,
         quota::Limits,
@@ -28,6 +29,7 @@ use crate::{
     },
     store::{
         self, StoreError,
+        identities::Identity,
         mail_tokens::{NewToken, Purpose},
         people::{Joined, SignUp},
     },
@@ -77,17 +79,59 @@ pub struct Registration {
 }
 
 impl Registration {
-    fn campaign(&self) -> Value {
-        let fields = [
-            ("utm_source", &self.utm_source),
-            ("utm_medium", &self.utm_medium),
-            ("utm_campaign", &self.utm_campaign),
-            ("utm_term", &self.utm_term),
-            ("utm_content", &self.utm_content),
-        ];
-        let kept = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(cut(value.as_deref()?)))));
-        Value::Object(kept.collect())
+    fn origin(&self) -> Origin<'_> {
+        Origin {
+            referral: self.referral.as_deref(),
+            campaign: [
+                ("utm_source", self.utm_source.as_deref()),
+                ("utm_medium", self.utm_medium.as_deref()),
+                ("utm_campaign", self.utm_campaign.as_deref()),
+                ("utm_term", self.utm_term.as_deref()),
+                ("utm_content", self.utm_content.as_deref()),
+            ],
+        }
     }
+
+    fn agreement(&self) -> Agreement<'_> {
+        Agreement { terms: self.accept_terms, age: self.age_confirmed, terms_version: self.terms_version.as_deref() }
+    }
+}
+
+/// Who sent somebody here.
+pub(super) struct Origin<'a> {
+    pub referral: Option<&'a str>,
+    pub campaign: [(&'static str, Option<&'a str>); 5],
+}
+
+impl Origin<'_> {
+    pub fn sign_up(&self, method: &'static str, visitor: &Visitor) -> SignUp {
+        let kept = self.campaign.iter().filter_map(|(name, value)| Some(((*name).to_owned(), json!(cut((*value)?)))));
+        SignUp {
+            method,
+            ip: visitor.ip_text(),
+            user_agent: visitor.user_agent(),
+            referral_code: self.referral.map(cut),
+            campaign: Value::Object(kept.collect()),
+        }
+    }
+}
+
+/// What somebody said about the terms and their age.
+pub(super) struct Agreement<'a> {
+    pub terms: Option<bool>,
+    pub age: Option<bool>,
+    pub terms_version: Option<&'a str>,
+}
+
+/// Somebody who gets an account: with a password and an address to be proven, or with an identity whose provider has verified it.
+pub(super) struct Newcomer<'a> {
+    pub email: &'a str,
+    pub name: &'a str,
+    pub locale: Locale,
+    pub password_hash: Option<&'a str>,
+    /// Provider and subject.
+    pub identity: Option<(IdentityProvider, &'a str)>,
+    pub sign_up: SignUp,
 }
 
 fn cut(text: &str) -> String {
@@ -106,7 +150,7 @@ pub async fn register(control: &Control, visitor: &Visitor, new: Registration) -
         check_text("name", &name, NAME_LENGTH_MAX)?;
     }
     password::check(new.password.expose(), &[&email, &name]).map_err(|message| ControlError::invalid("password", message))?;
-    check_agreement(control, &new).await?;
+    check_agreement(control, &new.agreement()).await?;
     domains::check(control, &email).await?;
     control.people.guard.sign_up(visitor)?;
     guard_mail(control, visitor, &email)?;
@@ -121,7 +165,15 @@ pub async fn register(control: &Control, visitor: &Visitor, new: Registration) -
             registered_before(control, &known, verdict != Verdict::Wrong).await?;
             return Ok(email);
         }
-        match join(control, visitor, &new, &email, &name, locale, &hash).await {
+        let newcomer = Newcomer {
+            email: &email,
+            name: &name,
+            locale,
+            password_hash: Some(&hash),
+            identity: None,
+            sign_up: new.origin().sign_up("password", visitor),
+        };
+        match join(control, visitor, newcomer).await {
             // Somebody else was faster with the address, or the locator is taken: look again.
             Err(StoreError::Conflict(_)) => {}
             outcome => {
@@ -135,45 +187,39 @@ pub async fn register(control: &Control, visitor: &Visitor, new: Registration) -
     Err(ControlError::Internal("no free locator was found".to_owned()))
 }
 
-async fn join(
-    control: &Control,
-    visitor: &Visitor,
-    new: &Registration,
-    email: &str,
-    name: &str,
-    locale: Locale,
-    hash: &str,
-) -> Result<Account, StoreError> {
+/// [`StoreError::Conflict`] when somebody else was faster with the address or the identity, or when the locator is taken.
+pub(super) async fn join(control: &Control, visitor: &Visitor, newcomer: Newcomer<'_>) -> Result<Account, StoreError> {
     let now = control.clock.now();
     let id = control.clock.new_id("acc");
-    let (token, mail) = verification(control, &id, email, locale);
-    let sign_up = SignUp {
-        method: "password",
-        ip: visitor.ip_text(),
-        user_agent: visitor.user_agent(),
-        referral_code: new.referral.as_deref().map(cut),
-        campaign: new.campaign(),
-    };
+    let identity = newcomer.identity.map(|(provider, subject)| Identity {
+        provider,
+        subject: subject.to_owned(),
+        account_id: id.clone(),
+        email: newcomer.email.to_owned(),
+        created_at: now,
+    });
+    let proof = identity.is_none().then(|| verification(control, &id, newcomer.email, newcomer.locale));
     let account = store::accounts::NewAccount {
         id: id.clone(),
         locator: base62(LOCATOR_LENGTH, fill_random),
-        email: email.to_owned(),
-        name: name.to_owned(),
+        email: newcomer.email.to_owned(),
+        name: newcomer.name.to_owned(),
         status: AccountStatus::Active,
-        verified_at: None,
+        verified_at: identity.is_some().then_some(now),
         limits: Limits::default(),
         plan_id: None,
         is_operator: false,
-        locale: locale.as_str().to_owned(),
+        locale: newcomer.locale.as_str().to_owned(),
         created_at: now,
     };
     let clock = control.clock.clone();
     let joined = Joined {
         account,
-        password_hash: Some(hash),
-        sign_up: &sign_up,
-        token: Some(&token),
-        mail: Some(&mail),
+        password_hash: newcomer.password_hash,
+        sign_up: &newcomer.sign_up,
+        identity: identity.as_ref(),
+        token: proof.as_ref().map(|(token, _)| token),
+        mail: proof.as_ref().map(|(_, mail)| mail),
         event: &event(control, Some(&id), "sign_up", visitor),
         new_id: &move || clock.new_id("pac"),
     };
@@ -203,15 +249,15 @@ async fn registered_before(control: &Control, known: &Account, is_same_password:
 }
 
 /// Whoever says that they do not agree gets no account; to say nothing and register is to agree (contract of the route).
-async fn check_agreement(control: &Control, new: &Registration) -> Result<(), ControlError> {
-    if new.accept_terms == Some(false) {
+pub(super) async fn check_agreement(control: &Control, agreement: &Agreement<'_>) -> Result<(), ControlError> {
+    if agreement.terms == Some(false) {
         return Err(ControlError::invalid("accept_terms", "an account needs your agreement to the terms and the privacy policy"));
     }
-    if new.age_confirmed == Some(false) {
+    if agreement.age == Some(false) {
         let least = control.people.policy.age_min_years;
         return Err(ControlError::invalid("age_confirmed", format!("an account is for people of {least} years or more")));
     }
-    let Some(seen) = &new.terms_version else { return Ok(()) };
+    let Some(seen) = agreement.terms_version else { return Ok(()) };
     let current = store::policies::current(&control.db, control.clock.now()).await?;
     match current.iter().find(|policy| policy.document == "terms") {
         Some(terms) if terms.version == *seen => Ok(()),

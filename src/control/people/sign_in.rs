@@ -5,15 +5,16 @@ use utoipa::ToSchema;
 
 use super::{
     super::{Control, ControlError, accounts::normal_email, mail, passwords::Verdict, sign_in::open},
-    Visitor, device_of, event, is_known_device, second_factor,
+    Visitor, device_of, digest, event, is_known_device, second_factor,
 };
 use crate::{
     domain::{
         account::{Account, AccountStatus},
+        api_key::Digest,
         mail::Message,
         refusal::Refusal,
     },
-    store,
+    store::{self, mail_tokens::Purpose},
     telemetry::redact::Secret,
 };
 
@@ -108,4 +109,44 @@ pub async fn confirm_identity(
         (None, Some(code)) if kept.totp_confirmed_at.is_some() => second_factor::check(control, &account.id, &kept, Some(code), None).await,
         _ => Err(ControlError::invalid("password", "confirm who you are: send your password")),
     }
+}
+
+/// The same before a way to sign in changes: the password, or, in an account that has none, a code that was mailed.
+pub async fn confirm_owner(
+    control: &Control,
+    visitor: &Visitor,
+    account: &Account,
+    password: Option<&str>,
+    mail_code: Option<&str>,
+) -> Result<(), ControlError> {
+    if store::credentials::get(&control.db, &account.id).await?.password_hash.is_some() {
+        return confirm_identity(control, visitor, account, password, None).await;
+    }
+    let Some(code) = mail_code else {
+        let message = "this account has no password: POST /api/v1/me/confirmation-code mails a code to send as mail_code, and /auth/forgot \
+                       sets a password";
+        return Err(ControlError::invalid("mail_code", message));
+    };
+    confirm_mail_code(control, visitor, account, code).await
+}
+
+/// How a mailed code is kept.
+pub(in crate::control) fn mail_code_digest(control: &Control, account_id: &str, code: &str) -> Digest {
+    digest(control, &format!("mail code {account_id} {code}"))
+}
+
+/// Uses up the code that was mailed to the account's own address.
+pub(in crate::control) async fn confirm_mail_code(
+    control: &Control,
+    visitor: &Visitor,
+    account: &Account,
+    code: &str,
+) -> Result<(), ControlError> {
+    control.people.guard.password(&account.email, visitor, false)?;
+    let digest = mail_code_digest(control, &account.id, code.trim());
+    let used = store::privacy::consume(&control.db, Purpose::Confirmation, &digest, control.clock.now()).await?;
+    if used.is_some_and(|used| used.account_id.as_deref() == Some(account.id.as_str())) {
+        return Ok(());
+    }
+    Err(Refusal::WrongCode("this code is wrong, was used or is too old; ask for a new one").into())
 }

@@ -6,12 +6,11 @@ use utoipa::ToSchema;
 
 use super::super::{
     Control, ControlError, mail,
-    people::{Visitor, confirm_identity},
-    sign_in::digest,
+    people::{Visitor, confirm_identity, confirm_mail_code, mail_code_digest},
 };
 use crate::{
     clock::fill_random,
-    domain::{SECOND, Timestamp, account::Account, api_key::Digest, mail::Message, refusal::Refusal},
+    domain::{SECOND, Timestamp, account::Account, mail::Message},
     store::{
         self,
         mail_tokens::{NewToken, Purpose},
@@ -39,10 +38,6 @@ pub struct Proof {
     pub mail_code: Option<Secret>,
 }
 
-fn code_digest(control: &Control, account_id: &str, code: &str) -> Digest {
-    digest(control, &format!("mail code {account_id} {code}"))
-}
-
 /// Mails a code to the account's own address; an earlier one stops working.
 pub async fn ask_code(control: &Control, account: &Account) -> Result<(), ControlError> {
     control.people.guard.mail(&account.email)?;
@@ -56,7 +51,7 @@ pub async fn ask_code(control: &Control, account: &Account) -> Result<(), Contro
         account_id: Some(account.id.clone()),
         email: account.email.clone(),
         purpose: Purpose::Confirmation,
-        digest: code_digest(control, &account.id, &code),
+        digest: mail_code_digest(control, &account.id, &code),
         data: json!({}),
         expires_at: now + CODE_LIFE,
         created_at: now,
@@ -73,11 +68,5 @@ pub(super) async fn confirm(control: &Control, visitor: &Visitor, account: &Acco
         let (password, code) = (proof.password.as_ref().map(Secret::expose), proof.code.as_ref().map(Secret::expose));
         return confirm_identity(control, visitor, account, password, code).await;
     };
-    control.people.guard.password(&account.email, visitor, false)?;
-    let digest = code_digest(control, &account.id, code.expose().trim());
-    let used = store::privacy::consume(&control.db, Purpose::Confirmation, &digest, control.clock.now()).await?;
-    if used.is_some_and(|used| used.account_id.as_deref() == Some(account.id.as_str())) {
-        return Ok(());
-    }
-    Err(Refusal::WrongCode("this code is wrong, was used or is too old; ask for a new one").into())
+    confirm_mail_code(control, visitor, account, code.expose()).await
 }

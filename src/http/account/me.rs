@@ -155,8 +155,13 @@ pub(super) fn person(caller: Account) -> Result<Account, ApiError> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordBody {
-    #[schema(value_type = String)]
-    pub password: Secret,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub password: Option<Secret>,
+    /// Instead of `password`, in an account that has none: the code that `/api/v1/me/confirmation-code` mails.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub mail_code: Option<Secret>,
     /// Of the second factor; needed where it is on and is to be changed.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -187,11 +192,12 @@ pub struct RecoveryCodes {
     pub recovery_codes: Vec<String>,
 }
 
-/// Confirms the person behind a session by the password.
-async fn confirmed(request: &HttpRequest, caller: Account, body: &PasswordBody) -> Result<Account, ApiError> {
+/// Confirms the person behind a session by the password, or by a mailed code where there is none.
+pub(super) async fn confirmed(request: &HttpRequest, caller: Account, body: &PasswordBody) -> Result<Account, ApiError> {
     let caller = person(caller)?.require(Permission::ManageAccount)?;
     let visitor = visitor::of(request);
-    people::confirm_identity(&caller.control, &visitor, &caller.owner.account, Some(body.password.expose()), None).await?;
+    let (password, mail_code) = (body.password.as_ref().map(Secret::expose), body.mail_code.as_ref().map(Secret::expose));
+    people::confirm_owner(&caller.control, &visitor, &caller.owner.account, password, mail_code).await?;
     Ok(caller)
 }
 

@@ -4,6 +4,7 @@
 //! session cookie came from a page of ours. Absent on purpose: rules and writes (see `control`), pages (see `site`).
 
 pub mod auth;
+pub mod identities;
 pub mod image;
 pub mod keys;
 pub mod me;
@@ -25,6 +26,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(keys::configure)
         .configure(auth::configure)
         .configure(me::configure)
+        .configure(identities::configure)
         .configure(image::configure)
         .configure(policies::configure)
         .configure(members::configure)

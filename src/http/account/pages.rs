@@ -176,7 +176,7 @@ pub(super) fn said(outcome: Result<String, ApiError>) -> HttpResponse {
     }
 }
 
-fn page(status: StatusCode, title: &str, content: &str) -> HttpResponse {
+pub(super) fn page(status: StatusCode, title: &str, content: &str) -> HttpResponse {
     let body = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{title} – Pixgate</title></head>\

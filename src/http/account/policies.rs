@@ -14,7 +14,7 @@ use crate::{
         owner::Owner,
         policies::{self, Policy, PolicyDocument, Standing},
     },
-    domain::{password, refusal::Refusal},
+    domain::{identity::IdentityProvider, password, refusal::Refusal},
     http::{
         admin::{
             extract::{Json, Query},
@@ -43,6 +43,15 @@ pub struct SignUpOptions {
     pub password_length_max: usize,
     /// The documents in force, which registering accepts.
     pub policies: Vec<PolicyName>,
+    /// Providers to sign in with.
+    pub providers: Vec<ProviderName>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProviderName {
+    pub provider: IdentityProvider,
+    /// Send the browser there.
+    pub url: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,12 +72,17 @@ pub async fn options(visitor: Visitor) -> Result<HttpResponse, ApiError> {
         document: policy.document,
         version: policy.version,
     };
+    let provider = |provider: IdentityProvider| ProviderName {
+        provider,
+        url: control.site.link(&format!("/api/v1/auth/oauth/{}", provider.as_str())),
+    };
     let options = SignUpOptions {
         sign_up_open: control.people.policy.sign_up_open,
         min_age: control.people.policy.age_min_years,
         password_length_min: password::LENGTH_MIN,
         password_length_max: password::LENGTH_MAX,
         policies: policies::current(control).await?.into_iter().map(name).collect(),
+        providers: control.people.providers.configured().into_iter().map(provider).collect(),
     };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(options))
 }

@@ -20,6 +20,12 @@ impl Caller {
         Self { http, base: base.to_owned(), key: key.to_owned() }
     }
 
+    /// One that shows redirects instead of following them.
+    pub fn not_following(base: &str) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().redirect(reqwest::redirect::Policy::none());
+        Self { http: http.build().expect("a client"), base: base.to_owned(), key: String::new() }
+    }
+
     /// The same connections, another key.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
