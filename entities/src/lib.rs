@@ -33,6 +33,7 @@ pub mod policies;
 pub mod policy_acceptances;
 pub mod privacy_requests;
 pub mod recovery_codes;
+pub mod request_contents;
 pub mod screening_exemptions;
 pub mod screening_hits;
 pub mod screening_rules;

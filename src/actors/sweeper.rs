@@ -1,5 +1,5 @@
-//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old, mails and screening hits that are old, files that expired, blobs that no row names, tickets that nobody goes on with, news of
+//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept requests, kept and
+//! cached answers that are old, mails and screening hits that are old, files that expired, blobs that no row names, tickets that nobody goes on with, news of
 //! policies.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
@@ -128,6 +128,7 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let expired = store::ledger::expire_grants(&parts.db, now, BATCH_MAX).await?;
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
+    let contents = store::contents::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let signed_out = store::sessions::delete_expired(&parts.db, now).await? + store::mail_tokens::delete_expired(&parts.db, now).await?;
     let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
@@ -140,11 +141,12 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
         Some(age) => store::tickets::close_idle(&parts.db, now - age, now, BATCH_MAX).await?,
         None => 0,
     };
-    if tickets + files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails + unscreened > 0 {
+    if tickets + files + expired + forgotten + responses + contents + uncached + signed_out + forgotten_events + mails + unscreened > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
             responses_deleted = responses,
+            request_contents_deleted = contents,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
             security_events_deleted = forgotten_events,

@@ -8,6 +8,7 @@ use crate::{
         announcements::Announcer,
         catalog,
         catalog::CatalogClient,
+        contents::{self, ContentsClient},
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
         legacy_keys::{self, LegacyKeysClient},
@@ -34,7 +35,7 @@ use crate::{
         SECOND, Timestamp, catalog::Upstream, key_hash::KeyHasher, privacy::signature::RecordSigner, quota::Limits, route::BreakerPolicy,
     },
     mail::smtp::Smtp,
-    pipeline::{self, CachePolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
+    pipeline::{self, CachePolicy, ContentPolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -78,6 +79,7 @@ pub struct Shared {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub screening: ScreeningClient,
+    pub contents: ContentsClient,
     pub standing: Arc<NodeStanding>,
     pub drain: Drain,
     pub sealer: Sealer,
@@ -115,7 +117,7 @@ impl Node {
         }
         if secrets.sealing_key_created && holds_sealed(&db).await? {
             return Err(StartError::Settings(format!(
-                "the sealing key is missing from {} but the database holds upstream keys, files or attachments, which only open with it; restore the file sealing_key or set security.upstream_key",
+                "the sealing key is missing from {} but the database holds upstream keys, files, attachments or kept content, which only open with it; restore the file sealing_key or set security.upstream_key",
                 settings.server.data_dir.display()
             )));
         }
@@ -160,6 +162,9 @@ impl Node {
         let catalog = catalog::start(catalog_parts, root.vitals());
         let screening_parts = screening::Parts { db: db.clone(), metrics: metrics.clone(), tree: tree.clone() };
         let screening = screening::start(screening_parts, root.vitals());
+        let contents_parts =
+            contents::Parts { db: db.clone(), sealer: sealer.clone(), metrics: metrics.clone(), tree: tree.clone() };
+        let contents = contents::start(contents_parts, root.vitals());
         let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
         if role == Role::Serve {
             let parts = sweeper::Parts {
@@ -211,6 +216,7 @@ impl Node {
         let privacy = Privacy {
             cooling_off: days(settings.privacy.deletion_cooling_off_days),
             retention: retention(settings),
+            keep_content: settings.content.keep,
             jobs: privacy_jobs::Parts {
                 db: db.clone(),
                 blobs: blobs.clone(),
@@ -219,6 +225,7 @@ impl Node {
                 clock: clock.clone(),
                 accounts: accounts.clone(),
                 journal: journal.clone(),
+                contents: contents.clone(),
                 mailer: mailer.clone(),
                 signer: RecordSigner::new(&secrets.sealing_key)
                     .ok_or_else(|| StartError::Settings("the sealing key makes no key for signatures".to_owned()))?,
@@ -256,6 +263,7 @@ impl Node {
             catalog,
             journal,
             screening,
+            contents,
             standing,
             sealer,
             blobs,
@@ -275,6 +283,9 @@ impl Node {
         }
         if !parts.screening.flush().await {
             tracing::error!("screening hits could not be written before the end and are lost");
+        }
+        if !parts.contents.flush().await {
+            tracing::error!("the content of calls could not be written before the end and is lost");
         }
         let now = parts.clock.now();
         let signed_off = match self.role {
@@ -307,6 +318,7 @@ impl Shared {
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
             screening: self.screening.clone(),
+            contents: self.contents.clone(),
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
             blobs: self.blobs.clone(),
@@ -331,6 +343,7 @@ impl Shared {
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
             screening: self.screening.clone(),
+            contents: self.contents.clone(),
             connector,
             db: self.db.clone(),
             sealer: self.sealer.clone(),
@@ -373,6 +386,7 @@ async fn holds_sealed(db: &Db) -> Result<bool, StoreError> {
     Ok(catalog.upstreams.iter().any(sealed)
         || store::provider_keys::exist(db).await?
         || store::files::exist(db).await?
+        || store::contents::exist(db).await?
         || store::tickets::attachments::exist(db).await?)
 }
 
@@ -454,6 +468,7 @@ fn retention(settings: &Settings) -> Arc<[Retention]> {
         period("mails", "mail.retention_days", Some(settings.mail.retention_days)),
         period("sessions", "accounts.session_days", Some(settings.accounts.session_days)),
         period("stored_responses", "responses.retention_days", Some(settings.responses.retention_days)),
+        period("request_contents", "content.retention_days", settings.content.retention().map(|_| settings.content.retention_days)),
         period("idempotency", "idempotency.ttl_hours", Some(idempotency_days)),
         period("usage", "", None),
         period("ledger", "", None),
@@ -490,6 +505,7 @@ fn account_policy(settings: &Settings) -> account::Policy {
         journal_holds_after: Duration::from_millis(settings.ledger.hold_journal_after_ms),
         // A duplicate that was sent while the call ran has arrived by then.
         idempotency_memory: Duration::from_secs(60),
+        keep_content: settings.content.keep,
     }
 }
 
@@ -543,6 +559,10 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
             moderation_timeout: Duration::from_millis(settings.screening.moderation_timeout_ms),
             moderation_bytes_max: settings.screening.moderation_bytes_max,
         },
+        content: settings.content.retention().map(|_| ContentPolicy {
+            retention: days(settings.content.retention_days),
+            bytes_max: settings.content.bytes_max,
+        }),
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),
     }

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{
+    content::Content,
     providers::Providers,
     schema::{Kind, Setting, Shape, section},
 };
@@ -525,6 +526,7 @@ pub struct Settings {
     pub accounts: Accounts,
     pub abuse: Abuse,
     pub privacy: Privacy,
+    pub content: Content,
     pub upstream: Upstream,
     pub billing: Billing,
     pub security: Security,
@@ -559,6 +561,7 @@ impl Settings {
             AccountLimits::SETTINGS,
             Abuse::SETTINGS,
             Privacy::SETTINGS,
+            Content::SETTINGS,
             Accounts::SETTINGS,
             Upstream::SETTINGS,
             Billing::SETTINGS,

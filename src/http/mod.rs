@@ -10,6 +10,7 @@ pub mod api;
 pub mod attachments;
 pub mod bench;
 pub mod body;
+mod content;
 pub mod compat;
 pub mod error;
 pub mod headers;

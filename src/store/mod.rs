@@ -10,6 +10,7 @@ pub mod accounts;
 pub mod audit;
 pub mod cache;
 pub mod catalog;
+pub mod contents;
 pub mod credentials;
 pub mod domains;
 mod error;

@@ -26,6 +26,7 @@ mod chat;
 mod cohere;
 mod compat;
 mod completions;
+mod content;
 mod crash;
 mod credits;
 mod echo;

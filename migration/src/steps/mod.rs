@@ -10,6 +10,7 @@ mod identity;
 mod ledger;
 mod legacy_keys;
 mod privacy;
+mod request_contents;
 mod routing;
 mod screening;
 mod stored_responses;
@@ -36,4 +37,5 @@ pub const ALL: &[Step] = &[
     privacy::STEP,
     legacy_keys::STEP,
     screening::STEP,
+    request_contents::STEP,
 ];

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{
     blobs,
+    contents::ContentsClient,
     directory::Accounts,
     journal::JournalClient,
     mailer::MailerClient,
@@ -60,6 +61,7 @@ pub struct Parts {
     pub clock: Clock,
     pub accounts: Accounts,
     pub journal: JournalClient,
+    pub contents: ContentsClient,
     pub mailer: MailerClient,
     pub signer: RecordSigner,
     /// Base of links, without a slash at its end.
@@ -233,7 +235,8 @@ async fn delete(parts: &Parts, request: &mut Request, account: &Account) -> Resu
 }
 
 async fn flush(parts: &Parts) -> Result<(), JobError> {
-    if parts.journal.barrier(BARRIER_DEADLINE).await { Ok(()) } else { Err(JobError::NotFlushed) }
+    let is_written = parts.journal.barrier(BARRIER_DEADLINE).await && parts.contents.flush().await;
+    if is_written { Ok(()) } else { Err(JobError::NotFlushed) }
 }
 
 fn mail(parts: &Parts, account_id: Option<&str>, account: &Account, message: Message) -> NewMail {

@@ -19,7 +19,10 @@ pub use self::{
     switches::{SwitchPatch, set_switches},
 };
 pub use crate::store::privacy::Request;
-use crate::{actors::privacy::Parts, domain::Timestamp};
+use crate::{
+    actors::privacy::Parts,
+    domain::{Timestamp, content::KeepContent},
+};
 
 /// What privacy's use cases work with. Shared by all threads.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub struct Privacy {
     /// Between asking for a deletion and the deletion, in microseconds.
     pub cooling_off: Timestamp,
     pub retention: Arc<[Retention]>,
+    /// Whose requests and answers are kept.
+    pub keep_content: KeepContent,
 }
 
 /// How long a class of data is kept.

@@ -51,6 +51,7 @@ async fn entities_match_the_migration() {
                 image_blob: "b".to_owned(),
                 restricted_at: 1,
                 objected_at: 2,
+                keep_content: true,
                 created_at: 1,
                 updated_at: 2
             }),
@@ -536,6 +537,29 @@ async fn entities_match_the_migration() {
                 sha256: "t",
                 blob: "t",
                 created_at: 2
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "request_contents",
+            row!(request_contents {
+                id: "t",
+                account_id: "a",
+                key_id: "t",
+                request_id: "t",
+                answer_id: "t".to_owned(),
+                endpoint: "t",
+                model: "t",
+                status: 200,
+                request_type: "t",
+                answer_type: "t",
+                request_bytes: 1,
+                answer_bytes: 2,
+                created_at: 3,
+                expires_at: 4,
+                sealed_request: vec![0, 255],
+                sealed_answer: vec![0, 255]
             }),
         )
         .await;
