@@ -98,8 +98,7 @@ pub struct Contents {
 /// Starts it on the current thread.
 pub fn start(parts: Parts, parent: &Arc<Vitals>) -> ContentsClient {
     let (tree, metrics) = (parts.tree.clone(), parts.metrics.clone());
-    let factory =
-        move || Contents { parts: parts.clone(), pending: VecDeque::new(), writing: false, written: 0, flushes: Vec::new() };
+    let factory = move || Contents { parts: parts.clone(), pending: VecDeque::new(), writing: false, written: 0, flushes: Vec::new() };
     let actor = spawn(&tree, Spec::new("contents", MAILBOX, factory).under(parent));
     ContentsClient { actor, waiting: Arc::default(), metrics }
 }

@@ -43,6 +43,8 @@ use crate::{
 
 const JOURNAL_MAILBOX: usize = 16_384;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// Of mailed links, invitations live longest.
+const MAIL_TOKEN_DAYS: u64 = 7;
 
 /// What a process does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,10 +164,9 @@ impl Node {
         let catalog = catalog::start(catalog_parts, root.vitals());
         let screening_parts = screening::Parts { db: db.clone(), metrics: metrics.clone(), tree: tree.clone() };
         let screening = screening::start(screening_parts, root.vitals());
-        let contents_parts =
-            contents::Parts { db: db.clone(), sealer: sealer.clone(), metrics: metrics.clone(), tree: tree.clone() };
+        let contents_parts = contents::Parts { db: db.clone(), sealer: sealer.clone(), metrics: metrics.clone(), tree: tree.clone() };
         let contents = contents::start(contents_parts, root.vitals());
-        let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
+        let interval = sweep_interval(settings);
         if role == Role::Serve {
             let parts = sweeper::Parts {
                 db: db.clone(),
@@ -177,6 +178,8 @@ impl Node {
                 screening_retention: Duration::from_secs(settings.screening.hits_retention_days.saturating_mul(86_400)),
                 mail_retention: Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400)),
                 security_log: days(settings.privacy.security_log_days),
+                usage_life: (settings.privacy.usage_days > 0).then(|| days(settings.privacy.usage_days)),
+                ticket_life: (settings.privacy.ticket_days > 0).then(|| days(settings.privacy.ticket_days)),
                 announcer: Announcer { sealer: sealer.clone(), public_url: settings.public_url().into() },
             };
             sweeper::start(&tree, parts, root.vitals());
@@ -219,6 +222,7 @@ impl Node {
             keep_content: settings.content.keep,
             jobs: privacy_jobs::Parts {
                 db: db.clone(),
+                node_name: secrets.node_name.as_str().into(),
                 blobs: blobs.clone(),
                 sealer: sealer.clone(),
                 hasher: hasher.clone(),
@@ -235,6 +239,13 @@ impl Node {
             },
         };
         if role == Role::Serve {
+            let resumed = store::privacy::release_claims(&db, &secrets.node_name, clock.now()).await?;
+            if resumed > 0 {
+                tracing::warn!(
+                    requests = resumed,
+                    "this node did not end in order last time; the privacy requests it worked on are taken up again"
+                );
+            }
             privacy_jobs::start(&tree, privacy.jobs.clone(), root.vitals());
         }
         let parts = Shared {
@@ -457,23 +468,38 @@ fn days(count: u64) -> Timestamp {
 
 /// What is kept how long, as the settings say.
 fn retention(settings: &Settings) -> Arc<[Retention]> {
-    let period = |class, setting, days| Retention { class, setting, days };
+    let micros = |interval: Duration| Timestamp::try_from(interval.as_micros()).ok();
+    let swept = |class, setting, days| Retention { class, setting, days, every: micros(sweep_interval(settings)) };
+    let by_jobs = |class, setting, days| Retention { class, setting, days, every: micros(privacy_jobs::INTERVAL) };
+    let kept = |class, setting, days| Retention { class, setting, days, every: None };
     let idempotency_days = settings.idempotency.ttl_hours.div_ceil(24);
     let some = |days: u64| (days > 0).then_some(days);
-    let periods = [
-        period("security_log", "privacy.security_log_days", Some(settings.privacy.security_log_days)),
-        period("audit", "privacy.audit_days", some(settings.privacy.audit_days)),
-        period("exports", "privacy.export_days", Some(settings.privacy.export_days)),
-        period("deletion_cooling_off", "privacy.deletion_cooling_off_days", Some(settings.privacy.deletion_cooling_off_days)),
-        period("mails", "mail.retention_days", Some(settings.mail.retention_days)),
-        period("sessions", "accounts.session_days", Some(settings.accounts.session_days)),
-        period("stored_responses", "responses.retention_days", Some(settings.responses.retention_days)),
-        period("request_contents", "content.retention_days", settings.content.retention().map(|_| settings.content.retention_days)),
-        period("idempotency", "idempotency.ttl_hours", Some(idempotency_days)),
-        period("usage", "", None),
-        period("ledger", "", None),
-    ];
-    periods.into()
+    let (privacy, contents) = (&settings.privacy, settings.content.retention_days);
+    [
+        swept("security_log", "privacy.security_log_days", Some(privacy.security_log_days)),
+        by_jobs("audit", "privacy.audit_days", some(privacy.audit_days)),
+        by_jobs("exports", "privacy.export_days", Some(privacy.export_days)),
+        kept("deletion_cooling_off", "privacy.deletion_cooling_off_days", Some(privacy.deletion_cooling_off_days)),
+        swept("mails", "mail.retention_days", Some(settings.mail.retention_days)),
+        swept("mail_tokens", "", Some(MAIL_TOKEN_DAYS)),
+        swept("sessions", "accounts.session_days", Some(settings.accounts.session_days)),
+        // Rows that were written before the keeping was turned off still end.
+        swept("request_contents", "content.retention_days", Some(contents)),
+        swept("stored_responses", "responses.retention_days", Some(settings.responses.retention_days)),
+        swept("cached_answers", "cache.ttl_seconds", Some(settings.cache.ttl_seconds.div_ceil(86_400))),
+        swept("idempotency", "idempotency.ttl_hours", Some(idempotency_days)),
+        swept("screening_hits", "screening.hits_retention_days", Some(settings.screening.hits_retention_days)),
+        swept("files", "files.retention_days", some(settings.files.retention_days)),
+        swept("tickets", "privacy.ticket_days", some(privacy.ticket_days)),
+        swept("usage", "privacy.usage_days", some(privacy.usage_days)),
+        kept("ledger", "", None),
+    ]
+    .into()
+}
+
+/// How often the sweeper takes a turn: often enough that leases of dead nodes are taken back in time.
+fn sweep_interval(settings: &Settings) -> Duration {
+    Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15))
 }
 
 fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
@@ -559,10 +585,10 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
             moderation_timeout: Duration::from_millis(settings.screening.moderation_timeout_ms),
             moderation_bytes_max: settings.screening.moderation_bytes_max,
         },
-        content: settings.content.retention().map(|_| ContentPolicy {
-            retention: days(settings.content.retention_days),
-            bytes_max: settings.content.bytes_max,
-        }),
+        content: settings
+            .content
+            .retention()
+            .map(|_| ContentPolicy { retention: days(settings.content.retention_days), bytes_max: settings.content.bytes_max }),
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),
     }

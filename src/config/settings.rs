@@ -302,6 +302,11 @@ section! {
         export_days: u64 = 7, 1 to 30;
         /// Days for which the audit trail is kept; 0 keeps it.
         audit_days: u64 = 0, 0 to 36_500;
+        /// Days after which usage records lose their details (model, endpoint, tokens, ids of request and answer); account, key, cost and time
+        /// stay for the books. 0 keeps everything.
+        usage_days: u64 = 0, 0 to 36_500;
+        /// Days after which a closed ticket is deleted with its messages and attachments; 0 keeps it.
+        ticket_days: u64 = 0, 0 to 36_500;
     }
 }
 

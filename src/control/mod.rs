@@ -46,8 +46,8 @@ pub use self::{
 };
 use crate::{
     actors::{
-        catalog::CatalogClient, contents::ContentsClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys, mailer::MailerClient,
-        screening::ScreeningClient, supervision::ActorTree,
+        catalog::CatalogClient, contents::ContentsClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys,
+        mailer::MailerClient, screening::ScreeningClient, supervision::ActorTree,
     },
     blobs::{BlobError, Blobs},
     clock::Clock,

@@ -4,9 +4,7 @@
 use std::collections::HashSet;
 
 use pixgate_entities::request_contents::{Column, Entity, Model};
-use sea_orm::{
-    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, sea_query::OnConflict,
-};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, sea_query::OnConflict};
 
 use super::{Db, StoreError, seal::Sealer, sql};
 use crate::domain::Timestamp;
@@ -113,7 +111,6 @@ pub async fn find(db: &Db, sealer: &Sealer, account_id: Option<&str>, id: &str, 
     let model = db.within(async { Ok::<_, StoreError>(query.one(db.read()).await?) }).await?;
     model.map(|model| open(sealer, model)).transpose()
 }
-
 
 /// Answers `false` when there was nothing. Without an account: of anybody's.
 pub async fn delete(db: &Db, account_id: Option<&str>, id: &str) -> Result<bool, StoreError> {

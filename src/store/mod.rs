@@ -30,6 +30,7 @@ pub mod policies;
 pub mod privacy;
 pub mod provider_keys;
 pub mod responses;
+pub mod retention;
 pub mod screening;
 pub mod seal;
 pub mod security;

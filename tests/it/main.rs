@@ -31,6 +31,8 @@ mod crash;
 mod credits;
 mod echo;
 mod embeddings;
+mod erasure;
+mod exposure;
 mod faults;
 mod files;
 mod gemini;

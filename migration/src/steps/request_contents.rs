@@ -1,4 +1,4 @@
-//! Requests and answers of model calls, where they are kept.
+//! Requests and answers of model calls, where they are kept; and what sweeps did.
 
 use crate::Step;
 
@@ -25,6 +25,16 @@ pub const STEP: Step = Step {
         )",
         "CREATE INDEX request_contents_account_id ON request_contents (account_id, id)",
         "CREATE INDEX request_contents_expires_at ON request_contents (expires_at)",
+        "CREATE TABLE retention_sweeps (
+            class TEXT NOT NULL PRIMARY KEY,
+            swept_at BIGINT NOT NULL,
+            rows_at BIGINT,
+            rows_last BIGINT NOT NULL,
+            rows_total BIGINT NOT NULL,
+            mark TEXT NOT NULL
+        )",
+        // A node that starts again takes up what it had in hand when it died.
+        "ALTER TABLE privacy_requests ADD COLUMN claimed_by TEXT",
         "ALTER TABLE accounts ADD COLUMN keep_content BOOLEAN",
     ],
     sqlite: &[],

@@ -573,6 +573,7 @@ const CUSTOMERS: &[Table] = &[
             column("due_at", Class::Facts, Export::Shown),
             column("next_at", Class::Facts, Export::Shown),
             column("attempts", Class::Facts, Export::Shown),
+            column("claimed_by", Class::Facts, Export::Left),
             column("last_error", Class::Content, Export::Shown),
             column("progress", Class::Facts, Export::Shown),
             column("record", Class::Facts, Export::Shown),

@@ -565,6 +565,12 @@ async fn entities_match_the_migration() {
         .await;
         assert_matches(
             db,
+            "retention_sweeps",
+            row!(retention_sweeps { class: "t", swept_at: 1, rows_at: 2, rows_last: 3, rows_total: 4, mark: "m" }),
+        )
+        .await;
+        assert_matches(
+            db,
             "privacy_requests",
             row!(privacy_requests {
                 id: "p",
@@ -578,6 +584,7 @@ async fn entities_match_the_migration() {
                 due_at: 1,
                 next_at: 2,
                 attempts: 3,
+                claimed_by: "n".to_owned(),
                 last_error: "e".to_owned(),
                 progress: "{}",
                 record: "{}".to_owned(),

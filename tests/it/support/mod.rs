@@ -7,6 +7,7 @@ pub mod browser;
 pub mod client;
 pub mod db;
 pub mod dialects;
+pub mod otlp;
 pub mod process;
 pub mod realtime;
 pub mod smtp;

@@ -51,6 +51,19 @@ pub(super) const TABLES: &[Table] = &[
         columns: &[column("name", Class::Nobody, Export::Left), column("created_at", Class::Nobody, Export::Left)],
     },
     Table {
+        name: "retention_sweeps",
+        owned: None,
+        fate: Fate::Nobody("what sweeps did"),
+        columns: &[
+            column("class", Class::Nobody, Export::Left),
+            column("swept_at", Class::Nobody, Export::Left),
+            column("rows_at", Class::Nobody, Export::Left),
+            column("rows_last", Class::Nobody, Export::Left),
+            column("rows_total", Class::Nobody, Export::Left),
+            column("mark", Class::Nobody, Export::Left),
+        ],
+    },
+    Table {
         name: "models",
         owned: None,
         fate: Fate::Nobody("the catalogue"),
