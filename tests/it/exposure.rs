@@ -10,7 +10,7 @@ use crate::support::{
     client::{Answer, chat, streamed},
     otlp::Collector,
     process::TestProcess,
-    smtp::{SENDER, Smtp},
+    smtp::{Mail, SENDER, Smtp},
 };
 
 const EMAIL: &str = "ada@example.org";
@@ -47,6 +47,24 @@ impl Secrets {
     }
 }
 
+/// What the next mail carries that carries any.
+async fn mail(smtp: &Smtp, find: impl Fn(&Mail) -> Option<String>) -> String {
+    loop {
+        if let Some(found) = find(&smtp.next_to(EMAIL).await) {
+            return found;
+        }
+    }
+}
+
+fn token_of(mail: &Mail) -> Option<String> {
+    mail.text.contains("token=").then(|| mail.token())
+}
+
+fn code_of(mail: &Mail) -> Option<String> {
+    let is_code = |word: &&str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit());
+    mail.text.split_whitespace().map(|word| word.trim_end_matches('.')).find(is_code).map(str::to_owned)
+}
+
 /// The usual life of an account, with its mistakes; answers with all that must stay secret.
 async fn journey(process: &TestProcess, smtp: &Smtp) -> Secrets {
     let mut secrets = Secrets::default();
@@ -72,8 +90,7 @@ async fn journey(process: &TestProcess, smtp: &Smtp) -> Secrets {
     secrets.add_cookies(&browser);
     admin.grant(&account, 1_000_000).await;
 
-    let upstream = json!({"name": "dead", "provider": "openai", "base_url": "http://127.0.0.1:9", "api_key": UPSTREAM_KEY, "enabled": true, "accept_account_keys": true});
-    admin.caller.post("/admin/v1/upstreams", &upstream).await.success();
+    admin.create_upstream("dead", "http://127.0.0.1:9", &json!({"api_key": UPSTREAM_KEY, "options": {"own_keys": true}})).await;
     let model = json!({
         "id": "test/dead", "kind": "chat", "display_name": "dead", "enabled": true, "max_output_tokens": 10,
         "prices": [{"unit": "input_token", "micros": 1, "per": 1}], "routes": [{"upstream": "dead", "upstream_model": "dead"}],
@@ -114,39 +131,32 @@ async fn journey(process: &TestProcess, smtp: &Smtp) -> Secrets {
     }
     browser.post("/api/v1/auth/logout", &json!({})).await;
     let mut second = Browser::at(&admin.caller.base);
-    let sign_in = json!({"email": EMAIL, "password": PASSWORD, "code": codes[0]});
+    second.sign_in(EMAIL, PASSWORD).await.expect(401);
+    let sign_in = json!({"email": EMAIL, "password": PASSWORD, "recovery_code": codes[0]});
     second.post("/api/v1/auth/login", &sign_in).await.expect(200);
     secrets.add_cookies(&second);
 
     // An export by its mailed link, a forgotten password, and the end.
     second.post("/api/v1/me/confirmation-code", &json!({})).await.expect(202);
-    second.post("/api/v1/me/export", &json!({"password": PASSWORD, "code": codes[1]})).await.expect(202);
+    let code = mail(smtp, code_of).await;
+    secrets.add("confirmation code", &code);
+    second.post("/api/v1/me/export", &json!({"mail_code": code})).await.expect(202);
+    let token = mail(smtp, token_of).await;
+    secrets.add("token of an export", &token);
+    let download = Browser::at(&admin.caller.base).request(Method::POST, "/privacy/download").form(&[("token", &token)]);
+    assert!(download.send().await.unwrap().status().is_success());
     second.post("/api/v1/auth/forgot", &json!({"email": EMAIL})).await.expect(202);
-    let mut tokens = Vec::new();
-    while tokens.len() < 2 {
-        let mail = smtp.next_to(EMAIL).await;
-        if mail.text.contains("token=") {
-            tokens.push(mail.token());
-        } else if let Some(code) =
-            mail.text.split_whitespace().find(|word| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit()))
-        {
-            secrets.add("confirmation code", code);
-        }
-    }
-    for token in &tokens {
-        secrets.add("mailed token", token);
-        second.post("/api/v1/auth/reset", &json!({"token": token, "password": NEW_PASSWORD})).await;
-    }
-    let download = second.caller.anonymous(Method::POST, "/privacy/download");
-    assert!(download.form(&[("token", &tokens[0])]).send().await.unwrap().status().is_success(), "the export's mail comes first");
-    let sign_in = json!({"email": EMAIL, "password": NEW_PASSWORD, "code": codes[2]});
+    let token = mail(smtp, token_of).await;
+    secrets.add("token of a reset", &token);
+    second.post("/api/v1/auth/reset", &json!({"token": token, "password": NEW_PASSWORD})).await.expect(200);
+    let sign_in = json!({"email": EMAIL, "password": NEW_PASSWORD, "recovery_code": codes[1]});
     second.post("/api/v1/auth/login", &sign_in).await.expect(200);
     secrets.add_cookies(&second);
-    second.send(Method::DELETE, "/api/v1/me", &json!({"password": NEW_PASSWORD, "code": codes[3]})).await.expect(202);
-    let keep = smtp.next_to(EMAIL).await;
-    if keep.text.contains("token=") {
-        secrets.add("token that keeps the account", &keep.token());
-    }
+    second.post("/api/v1/me/confirmation-code", &json!({})).await.expect(202);
+    let code = mail(smtp, code_of).await;
+    secrets.add("confirmation code", &code);
+    second.send(Method::DELETE, "/api/v1/me", &json!({"mail_code": code})).await.expect(202);
+    secrets.add("token that keeps the account", &mail(smtp, token_of).await);
     secrets
 }
 
