@@ -59,7 +59,7 @@ pub async fn all(db: &Db) -> Result<HashMap<String, Swept>, StoreError> {
 /// Records are treated in the order of their ids, each once: the place reached is remembered, so that no turn looks at all of them.
 pub async fn strip_usage(db: &Db, before: Timestamp, limit: u64) -> Result<u64, StoreError> {
     const NEXT: &str = "SELECT id FROM usage_records WHERE id > COALESCE((SELECT mark FROM retention_sweeps WHERE class = $1), '') \
-        AND id < $2 AND outcome <> 'unknown' ORDER BY id LIMIT $3";
+        AND id < $2 ORDER BY id LIMIT $3";
     const STRIP: &str = "UPDATE usage_records SET request_id = id, endpoint = '', model = '', upstream = '', upstream_model = '', \
         error_code = NULL, input_tokens = 0, cached_input_tokens = 0, cache_write_tokens = 0, output_tokens = 0, reasoning_tokens = 0, \
         other_quantities = NULL, answer_id = NULL, first_byte_at = NULL WHERE id >= $1 AND id <= $2";

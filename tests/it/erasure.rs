@@ -21,7 +21,7 @@ use crate::support::{
 const EMAIL: &str = "ada@example.com";
 /// Tables that take a while, so that there is time to die in.
 const LARGE: [&str; 6] = ["sessions", "security_events", "stored_responses", "request_contents", "ticket_messages", "screening_hits"];
-const LARGE_ROWS: u64 = 30_000;
+const LARGE_ROWS: u64 = 12_000;
 const BLOBS: u64 = 1_500;
 /// Where the node dies: when this part is done.
 const DEATHS: [&str; 5] = ["sessions", "security_events", "stored_responses", "ticket_messages", "blobs"];
