@@ -24,6 +24,8 @@ pub struct Model {
     pub restricted_at: Option<i64>,
     /// Since when its owner objects to analytics.
     pub objected_at: Option<i64>,
+    /// Whether its owner wants requests and answers to be kept; null: as the operator has it.
+    pub keep_content: Option<bool>,
     pub created_at: i64,
     pub updated_at: i64,
 }

@@ -33,6 +33,8 @@ pub mod policies;
 pub mod policy_acceptances;
 pub mod privacy_requests;
 pub mod recovery_codes;
+pub mod request_contents;
+pub mod retention_sweeps;
 pub mod screening_exemptions;
 pub mod screening_hits;
 pub mod screening_rules;

@@ -22,6 +22,8 @@ pub struct Model {
     /// When it is tried next; while it is worked on, when others may take it over.
     pub next_at: i64,
     pub attempts: i32,
+    /// Name of the node that works on it, or did when it died.
+    pub claimed_by: Option<String>,
     pub last_error: Option<String>,
     /// JSON object: rows treated, by table, so that a deletion goes on where it stopped.
     pub progress: String,

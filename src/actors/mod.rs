@@ -6,6 +6,7 @@ pub mod account;
 pub mod announcements;
 pub mod blobs;
 pub mod catalog;
+pub mod contents;
 pub mod detached;
 pub mod directory;
 pub mod journal;

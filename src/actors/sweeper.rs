@@ -1,6 +1,6 @@
-//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept and cached answers that are
-//! old, mails and screening hits that are old, files that expired, blobs that no row names, tickets that nobody goes on with, news of
-//! policies.
+//! Work that time makes necessary: leases of nodes that died, grants that expired, idempotency records, kept requests, kept and
+//! cached answers that are old, mails and screening hits that are old, files that expired, blobs that no row names, tickets that nobody goes on with or that were
+//! closed long ago, details of old calls, news of policies.
 //!
 //! Owns: nothing but its schedule. When the store is away: tries again at its next turn.
 
@@ -26,6 +26,8 @@ use crate::{
 const MAILBOX: usize = 16;
 /// Rows treated in one turn of one kind of work.
 const BATCH_MAX: u64 = 1_000;
+/// Tickets deleted in one turn, each with up to some dozens of blobs.
+const TICKETS_MAX: u64 = 100;
 /// All blobs are looked through this often.
 const ORPHANS_EVERY: Timestamp = 3_600 * SECOND;
 /// A blob is written before its row; a younger one may still get its row.
@@ -49,6 +51,9 @@ pub struct Parts {
     pub announcer: Announcer,
     /// How long hits of screening rules are kept.
     pub screening_retention: Duration,
+    /// Microseconds after which usage records lose their details, and after their end closed tickets go; `None` keeps them.
+    pub usage_life: Option<Timestamp>,
+    pub ticket_life: Option<Timestamp>,
 }
 
 pub struct Sweeper {
@@ -128,36 +133,70 @@ async fn sweep(parts: &Parts) -> Result<(), SweepError> {
     let expired = store::ledger::expire_grants(&parts.db, now, BATCH_MAX).await?;
     let forgotten = store::idempotency::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let responses = store::responses::delete_expired(&parts.db, now, BATCH_MAX).await?;
+    let contents = store::contents::delete_expired(&parts.db, now, BATCH_MAX).await?;
     let uncached = store::cache::delete_expired(&parts.db, now, BATCH_MAX).await?;
-    let signed_out = store::sessions::delete_expired(&parts.db, now).await?
-        + store::mail_tokens::delete_expired(&parts.db, now).await?
-        + store::identities::delete_expired(&parts.db, now).await?;
+    let signed_out = store::sessions::delete_expired(&parts.db, now).await?;
+    let tokens = store::mail_tokens::delete_expired(&parts.db, now).await? + store::identities::delete_expired(&parts.db, now).await?;
     let forgotten_events = store::security::delete_before(&parts.db, now - parts.security_log).await?;
     let retention = Timestamp::try_from(parts.mail_retention.as_micros()).unwrap_or(Timestamp::MAX);
     let mails = store::outbox::delete_old(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
     let retention = i64::try_from(parts.screening_retention.as_micros()).unwrap_or(i64::MAX);
     let unscreened = store::screening::delete_hits(&parts.db, now.saturating_sub(retention), BATCH_MAX).await?;
     let files = forget_files(parts, now).await?;
+    let forgotten_tickets = forget_tickets(parts, now).await?;
+    let stripped = match parts.usage_life {
+        Some(life) => store::retention::strip_usage(&parts.db, now - life, BATCH_MAX).await?,
+        None => 0,
+    };
     let tickets = match parts.close_tickets_after {
         Some(age) => store::tickets::close_idle(&parts.db, now - age, now, BATCH_MAX).await?,
         None => 0,
     };
-    if tickets + files + expired + forgotten + responses + uncached + signed_out + forgotten_events + mails + unscreened > 0 {
+    let swept = [
+        ("idempotency", forgotten),
+        ("stored_responses", responses),
+        ("request_contents", contents),
+        ("cached_answers", uncached),
+        ("sessions", signed_out),
+        ("mail_tokens", tokens),
+        ("security_log", forgotten_events),
+        ("mails", mails),
+        ("screening_hits", unscreened),
+        ("files", files),
+        ("tickets", forgotten_tickets),
+        ("usage", stripped),
+    ];
+    store::retention::note(&parts.db, now, &swept).await?;
+    if tickets + expired + swept.iter().map(|(_, rows)| rows).sum::<u64>() > 0 {
         tracing::info!(
             grants_expired = expired,
             idempotency_records_deleted = forgotten,
             responses_deleted = responses,
+            request_contents_deleted = contents,
             cached_answers_deleted = uncached,
             sessions_deleted = signed_out,
+            mail_tokens_deleted = tokens,
             security_events_deleted = forgotten_events,
             files_deleted = files,
             tickets_closed = tickets,
+            tickets_deleted = forgotten_tickets,
+            usage_records_stripped = stripped,
             mails_deleted = mails,
             screening_hits_deleted = unscreened,
             "swept"
         );
     }
     Ok(())
+}
+
+/// Deletes tickets that were closed long ago: their rows, then their blobs. A blob that stays is an orphan from now on.
+async fn forget_tickets(parts: &Parts, now: Timestamp) -> Result<u64, SweepError> {
+    let Some(life) = parts.ticket_life else { return Ok(0) };
+    let (tickets, blobs) = store::tickets::delete_closed(&parts.db, now - life, TICKETS_MAX).await?;
+    for key in blobs.iter().filter_map(|blob| BlobKey::parse(blob)) {
+        parts.blobs.delete(&key).await?;
+    }
+    Ok(tickets)
 }
 
 /// Deletes files that expired: their rows, then their blobs. A blob that stays is an orphan from now on.
@@ -292,6 +331,8 @@ mod tests {
             mail_retention: Duration::from_secs(86_400),
             announcer: Announcer { sealer: store::seal::Sealer::new(&[7; 32]).unwrap(), public_url: "http://127.0.0.1".into() },
             screening_retention: Duration::from_secs(86_400),
+            usage_life: None,
+            ticket_life: None,
         };
         note(&parts).await;
         let kept = put(&parts, BlobArea::Files, Some(None)).await;

@@ -8,6 +8,7 @@ use crate::{
         announcements::Announcer,
         catalog,
         catalog::CatalogClient,
+        contents::{self, ContentsClient},
         directory::{self, Accounts},
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
         legacy_keys::{self, LegacyKeysClient},
@@ -35,7 +36,7 @@ use crate::{
     },
     identity::IdentityProviders,
     mail::smtp::Smtp,
-    pipeline::{self, CachePolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
+    pipeline::{self, CachePolicy, ContentPolicy, Drain, Pipeline, ScreeningPolicy, realtime::RealtimePolicy},
     store::{self, Db, StoreError, seal::Sealer},
     telemetry::metrics::{ActorSample, Metrics},
     upstream::Connector,
@@ -43,6 +44,8 @@ use crate::{
 
 const JOURNAL_MAILBOX: usize = 16_384;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// Of mailed links, invitations live longest.
+const MAIL_TOKEN_DAYS: u64 = 7;
 
 /// What a process does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +82,7 @@ pub struct Shared {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub screening: ScreeningClient,
+    pub contents: ContentsClient,
     pub standing: Arc<NodeStanding>,
     pub drain: Drain,
     pub sealer: Sealer,
@@ -116,7 +120,7 @@ impl Node {
         }
         if secrets.sealing_key_created && holds_sealed(&db).await? {
             return Err(StartError::Settings(format!(
-                "the sealing key is missing from {} but the database holds upstream keys, files or attachments, which only open with it; restore the file sealing_key or set security.upstream_key",
+                "the sealing key is missing from {} but the database holds upstream keys, files, attachments or kept content, which only open with it; restore the file sealing_key or set security.upstream_key",
                 settings.server.data_dir.display()
             )));
         }
@@ -161,7 +165,9 @@ impl Node {
         let catalog = catalog::start(catalog_parts, root.vitals());
         let screening_parts = screening::Parts { db: db.clone(), metrics: metrics.clone(), tree: tree.clone() };
         let screening = screening::start(screening_parts, root.vitals());
-        let interval = Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15));
+        let contents_parts = contents::Parts { db: db.clone(), sealer: sealer.clone(), metrics: metrics.clone(), tree: tree.clone() };
+        let contents = contents::start(contents_parts, root.vitals());
+        let interval = sweep_interval(settings);
         if role == Role::Serve {
             let parts = sweeper::Parts {
                 db: db.clone(),
@@ -173,6 +179,8 @@ impl Node {
                 screening_retention: Duration::from_secs(settings.screening.hits_retention_days.saturating_mul(86_400)),
                 mail_retention: Duration::from_secs(settings.mail.retention_days.saturating_mul(86_400)),
                 security_log: days(settings.privacy.security_log_days),
+                usage_life: (settings.privacy.usage_days > 0).then(|| days(settings.privacy.usage_days)),
+                ticket_life: (settings.privacy.ticket_days > 0).then(|| days(settings.privacy.ticket_days)),
                 announcer: Announcer { sealer: sealer.clone(), public_url: settings.public_url().into() },
             };
             sweeper::start(&tree, parts, root.vitals());
@@ -212,14 +220,17 @@ impl Node {
         let privacy = Privacy {
             cooling_off: days(settings.privacy.deletion_cooling_off_days),
             retention: retention(settings),
+            keep_content: settings.content.keep,
             jobs: privacy_jobs::Parts {
                 db: db.clone(),
+                node_name: secrets.node_name.as_str().into(),
                 blobs: blobs.clone(),
                 sealer: sealer.clone(),
                 hasher: hasher.clone(),
                 clock: clock.clone(),
                 accounts: accounts.clone(),
                 journal: journal.clone(),
+                contents: contents.clone(),
                 mailer: mailer.clone(),
                 signer: RecordSigner::new(&secrets.sealing_key)
                     .ok_or_else(|| StartError::Settings("the sealing key makes no key for signatures".to_owned()))?,
@@ -229,6 +240,13 @@ impl Node {
             },
         };
         if role == Role::Serve {
+            let resumed = store::privacy::release_claims(&db, &secrets.node_name, clock.now()).await?;
+            if resumed > 0 {
+                tracing::warn!(
+                    requests = resumed,
+                    "this node did not end in order last time; the privacy requests it worked on are taken up again"
+                );
+            }
             privacy_jobs::start(&tree, privacy.jobs.clone(), root.vitals());
         }
         let parts = Shared {
@@ -257,6 +275,7 @@ impl Node {
             catalog,
             journal,
             screening,
+            contents,
             standing,
             sealer,
             blobs,
@@ -276,6 +295,9 @@ impl Node {
         }
         if !parts.screening.flush().await {
             tracing::error!("screening hits could not be written before the end and are lost");
+        }
+        if !parts.contents.flush().await {
+            tracing::error!("the content of calls could not be written before the end and is lost");
         }
         let now = parts.clock.now();
         let signed_off = match self.role {
@@ -308,6 +330,7 @@ impl Shared {
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
             screening: self.screening.clone(),
+            contents: self.contents.clone(),
             tree: self.tree.clone(),
             sealer: self.sealer.clone(),
             blobs: self.blobs.clone(),
@@ -332,6 +355,7 @@ impl Shared {
             catalog: self.catalog.clone(),
             journal: self.journal.clone(),
             screening: self.screening.clone(),
+            contents: self.contents.clone(),
             connector,
             db: self.db.clone(),
             sealer: self.sealer.clone(),
@@ -374,6 +398,7 @@ async fn holds_sealed(db: &Db) -> Result<bool, StoreError> {
     Ok(catalog.upstreams.iter().any(sealed)
         || store::provider_keys::exist(db).await?
         || store::files::exist(db).await?
+        || store::contents::exist(db).await?
         || store::tickets::attachments::exist(db).await?)
 }
 
@@ -444,22 +469,38 @@ fn days(count: u64) -> Timestamp {
 
 /// What is kept how long, as the settings say.
 fn retention(settings: &Settings) -> Arc<[Retention]> {
-    let period = |class, setting, days| Retention { class, setting, days };
+    let micros = |interval: Duration| Timestamp::try_from(interval.as_micros()).ok();
+    let swept = |class, setting, days| Retention { class, setting, days, every: micros(sweep_interval(settings)) };
+    let by_jobs = |class, setting, days| Retention { class, setting, days, every: micros(privacy_jobs::INTERVAL) };
+    let kept = |class, setting, days| Retention { class, setting, days, every: None };
     let idempotency_days = settings.idempotency.ttl_hours.div_ceil(24);
     let some = |days: u64| (days > 0).then_some(days);
-    let periods = [
-        period("security_log", "privacy.security_log_days", Some(settings.privacy.security_log_days)),
-        period("audit", "privacy.audit_days", some(settings.privacy.audit_days)),
-        period("exports", "privacy.export_days", Some(settings.privacy.export_days)),
-        period("deletion_cooling_off", "privacy.deletion_cooling_off_days", Some(settings.privacy.deletion_cooling_off_days)),
-        period("mails", "mail.retention_days", Some(settings.mail.retention_days)),
-        period("sessions", "accounts.session_days", Some(settings.accounts.session_days)),
-        period("stored_responses", "responses.retention_days", Some(settings.responses.retention_days)),
-        period("idempotency", "idempotency.ttl_hours", Some(idempotency_days)),
-        period("usage", "", None),
-        period("ledger", "", None),
-    ];
-    periods.into()
+    let (privacy, contents) = (&settings.privacy, settings.content.retention_days);
+    [
+        swept("security_log", "privacy.security_log_days", Some(privacy.security_log_days)),
+        by_jobs("audit", "privacy.audit_days", some(privacy.audit_days)),
+        by_jobs("exports", "privacy.export_days", Some(privacy.export_days)),
+        kept("deletion_cooling_off", "privacy.deletion_cooling_off_days", Some(privacy.deletion_cooling_off_days)),
+        swept("mails", "mail.retention_days", Some(settings.mail.retention_days)),
+        swept("mail_tokens", "", Some(MAIL_TOKEN_DAYS)),
+        swept("sessions", "accounts.session_days", Some(settings.accounts.session_days)),
+        // Rows that were written before the keeping was turned off still end.
+        swept("request_contents", "content.retention_days", Some(contents)),
+        swept("stored_responses", "responses.retention_days", Some(settings.responses.retention_days)),
+        swept("cached_answers", "cache.ttl_seconds", Some(settings.cache.ttl_seconds.div_ceil(86_400))),
+        swept("idempotency", "idempotency.ttl_hours", Some(idempotency_days)),
+        swept("screening_hits", "screening.hits_retention_days", Some(settings.screening.hits_retention_days)),
+        swept("files", "files.retention_days", some(settings.files.retention_days)),
+        swept("tickets", "privacy.ticket_days", some(privacy.ticket_days)),
+        swept("usage", "privacy.usage_days", some(privacy.usage_days)),
+        kept("ledger", "", None),
+    ]
+    .into()
+}
+
+/// How often the sweeper takes a turn: often enough that leases of dead nodes are taken back in time.
+fn sweep_interval(settings: &Settings) -> Duration {
+    Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15))
 }
 
 fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {
@@ -492,6 +533,7 @@ fn account_policy(settings: &Settings) -> account::Policy {
         journal_holds_after: Duration::from_millis(settings.ledger.hold_journal_after_ms),
         // A duplicate that was sent while the call ran has arrived by then.
         idempotency_memory: Duration::from_secs(60),
+        keep_content: settings.content.keep,
     }
 }
 
@@ -545,6 +587,10 @@ fn call_policy(settings: &Settings) -> pipeline::Policy {
             moderation_timeout: Duration::from_millis(settings.screening.moderation_timeout_ms),
             moderation_bytes_max: settings.screening.moderation_bytes_max,
         },
+        content: settings
+            .content
+            .retention()
+            .map(|_| ContentPolicy { retention: days(settings.content.retention_days), bytes_max: settings.content.bytes_max }),
         own_key_fee_percent: settings.billing.byok_fee_percent,
         traced: settings.telemetry.otlp_endpoint.is_some(),
     }

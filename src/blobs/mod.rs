@@ -122,6 +122,11 @@ impl Blobs {
         names.try_filter_map(async |meta| Ok(BlobKey::parse(meta.location.as_ref()))).boxed()
     }
 
+    /// How many blobs an account has.
+    pub async fn count_account(&self, account_id: &str) -> Result<u64, BlobError> {
+        self.list(Some(account_id)).try_fold(0, |count, _| async move { Ok(count + 1) }).await
+    }
+
     /// Deletes everything below an account, and answers with how many blobs that were.
     pub async fn delete_account(&self, account_id: &str) -> Result<u64, BlobError> {
         let mut deleted = 0;

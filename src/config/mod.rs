@@ -5,6 +5,7 @@
 //! environment wins. Absent on purpose: building anything from a setting. Nobody else reads the environment.
 
 mod check;
+pub mod content;
 pub mod mail;
 pub mod oauth;
 pub mod providers;

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{
+    content::Content,
     oauth::{Oauth, OauthGithub, OauthGoogle},
     providers::Providers,
     schema::{Kind, Setting, Shape, section},
@@ -302,6 +303,11 @@ section! {
         export_days: u64 = 7, 1 to 30;
         /// Days for which the audit trail is kept; 0 keeps it.
         audit_days: u64 = 0, 0 to 36_500;
+        /// Days after which usage records lose their details (model, endpoint, tokens, ids of request and answer); account, key, cost and time
+        /// stay for the books. 0 keeps everything.
+        usage_days: u64 = 0, 0 to 36_500;
+        /// Days after which a closed ticket is deleted with its messages and attachments; 0 keeps it.
+        ticket_days: u64 = 0, 0 to 36_500;
     }
 }
 
@@ -526,6 +532,7 @@ pub struct Settings {
     pub accounts: Accounts,
     pub abuse: Abuse,
     pub privacy: Privacy,
+    pub content: Content,
     pub upstream: Upstream,
     pub billing: Billing,
     pub security: Security,
@@ -561,6 +568,7 @@ impl Settings {
             AccountLimits::SETTINGS,
             Abuse::SETTINGS,
             Privacy::SETTINGS,
+            Content::SETTINGS,
             Accounts::SETTINGS,
             Upstream::SETTINGS,
             Billing::SETTINGS,

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod bootstrap;
 pub mod catalog;
 pub mod check;
+pub mod contents;
 pub mod credits;
 pub mod files;
 pub mod foreign;
@@ -45,8 +46,8 @@ pub use self::{
 };
 use crate::{
     actors::{
-        catalog::CatalogClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys, mailer::MailerClient,
-        screening::ScreeningClient, supervision::ActorTree,
+        catalog::CatalogClient, contents::ContentsClient, detached::run_to_end, directory::Accounts, journal::JournalClient, legacy_keys,
+        mailer::MailerClient, screening::ScreeningClient, supervision::ActorTree,
     },
     blobs::{BlobError, Blobs},
     clock::Clock,
@@ -67,6 +68,7 @@ pub struct Control {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub screening: ScreeningClient,
+    pub contents: ContentsClient,
     pub tree: ActorTree,
     pub sealer: Sealer,
     /// Contents that rows only name; see [`crate::actors::blobs`].

@@ -34,6 +34,8 @@ pub struct Account {
     pub restricted_at: Option<Timestamp>,
     /// Since when its owner objects to analytics.
     pub objected_at: Option<Timestamp>,
+    /// Whether its owner wants requests and answers to be kept; `None`: nothing was chosen.
+    pub keep_content: Option<bool>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

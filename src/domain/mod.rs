@@ -10,6 +10,7 @@ pub mod account;
 pub mod api_key;
 pub mod blob;
 pub mod catalog;
+pub mod content;
 pub mod decimal;
 pub mod id;
 pub mod identity;

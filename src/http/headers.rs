@@ -193,6 +193,17 @@ pub fn cache_wish(headers: &HeaderMap) -> Result<CacheWish, Refusal> {
     })
 }
 
+/// Whether the content of a call may be kept: `x-pixgate-keep-content: false` says no, whatever account and operator chose.
+pub fn may_be_kept(headers: &HeaderMap) -> Result<bool, Refusal> {
+    const NAME: &str = "x-pixgate-keep-content";
+    match headers.get(NAME).map(|value| value.as_bytes().trim_ascii()) {
+        None | Some(b"true" | b"1") => Ok(true),
+        Some(b"false" | b"0") => Ok(false),
+        // Whoever misspells a no must not be taken for a yes.
+        Some(_) => Err(Refusal::Invalid { message: format!("{NAME} must be true or false"), param: Some(NAME.to_owned()) }),
+    }
+}
+
 /// The caller's own request id, when it is one that can be echoed and stored.
 pub fn caller_request_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get("x-request-id")?.to_str().ok()?;

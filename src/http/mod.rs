@@ -11,6 +11,7 @@ pub mod attachments;
 pub mod bench;
 pub mod body;
 pub mod compat;
+mod content;
 pub mod download;
 pub mod error;
 pub mod headers;

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    CallError, CallGuard, Incoming, Outgoing, Pipeline, cache, counting, files, replay, routing,
+    CallError, CallGuard, Draft, Incoming, Outgoing, Pipeline, cache, counting, files, replay, routing,
     screening::{self, Said},
     stored,
 };
@@ -63,6 +63,8 @@ pub struct Admitted {
     pub cache_ttl: Option<Duration>,
     /// What part of the cost is charged.
     pub charged_percent: u32,
+    /// What is kept of the call, when it is.
+    pub draft: Option<Rc<Draft>>,
     pub guard: CallGuard,
 }
 
@@ -98,6 +100,8 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         }
     }
     let started_at = pipeline.clock.now();
+    // As it came in: what it names of earlier answers and of files is put into the body in the next steps.
+    let sent = pipeline.policy.content.filter(|_| incoming.may_be_kept).map(|policy| (policy, incoming.body.clone()));
     let keep = stored::prepare(pipeline, &mut incoming).await?;
     if files::may_name(incoming.head.endpoint, &incoming.body) {
         let caller = pipeline.accounts.authenticate(&incoming.presented).await?;
@@ -147,7 +151,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             }
         };
         pipeline.metrics.stage(crate::telemetry::metrics::Stage::Admission, elapsed(started_at, pipeline.clock.now()));
-        let Admission { account_id, key_id, options, own_keys, held, rate } = admission;
+        let Admission { account_id, key_id, options, own_keys, keeps_content, held, rate } = admission;
         if let Some(claim) = &claim
             && let Some(answer) = replay::earlier(pipeline, &account_id, claim).await?
         {
@@ -163,7 +167,7 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
         let Incoming { mut head, body, id, request_id, arrived_at, cache, .. } = incoming;
         head.drop_unsupported |= options.drop_unsupported;
         let Read { model, fallbacks, variant, streamed, include_usage, input_tokens, output_tokens_max, .. } = read;
-        return Ok(Outcome::Run(Box::new(Admitted {
+        let mut admitted = Box::new(Admitted {
             head,
             body,
             id,
@@ -187,8 +191,11 @@ pub async fn admit(pipeline: &Rc<Pipeline>, mut incoming: Incoming, guard: CallG
             place: None,
             cache_ttl: cache::ttl(&pipeline.policy.cache, cache, options.cache_ttl_seconds),
             charged_percent: 100,
+            draft: None,
             guard,
-        })));
+        });
+        admitted.draft = sent.filter(|_| keeps_content).map(|(policy, sent)| Draft::of(policy, &admitted, &sent));
+        return Ok(Outcome::Run(admitted));
     }
     Err(Refusal::Overloaded { what: "calls with this Idempotency-Key keep failing", retry_after_ms: 1_000 }.into())
 }

@@ -464,7 +464,11 @@ async fn finish(
     facts.cost_micros = Some(metered.cost_micros);
     let kept = call.idempotency.is_some().then(|| Kept { content_type: &content_type, body: Some(body.clone()) });
     let response = call.keep.is_some().then(|| body.clone());
+    let draft = call.draft.clone().map(|draft| (draft, ending.answer_id.clone()));
     settlement::capture(pipeline, call, metered, ending, kept, response).await.map_err(CallError::NotDurable)?;
+    if let Some((draft, answer_id)) = draft {
+        draft.file(pipeline, 200, &content_type, &body, answer_id);
+    }
     if let (Some(keeping), Some(raw)) = (keeping, raw) {
         keeping.keep(pipeline, raw);
     }

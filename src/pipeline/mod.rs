@@ -8,6 +8,7 @@
 
 mod admission;
 mod cache;
+mod content;
 mod counting;
 mod drain;
 mod exchange;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use tracing::Instrument;
 
 pub use cache::{CachePolicy, CacheWish};
+pub use content::{ContentPolicy, Draft};
 pub use counting::count;
 pub use drain::{CallGuard, Drain};
 pub use relay::Relay;
@@ -37,6 +39,7 @@ use crate::{
     actors::{
         account::RateState,
         catalog::CatalogClient,
+        contents::ContentsClient,
         detached,
         directory::{Accounts, Presented},
         journal::{JournalClient, NotDurable},
@@ -57,6 +60,7 @@ pub struct Pipeline {
     pub catalog: CatalogClient,
     pub journal: JournalClient,
     pub screening: ScreeningClient,
+    pub contents: ContentsClient,
     pub connector: Connector,
     /// For earlier answers only: replays, the cache, and those kept for their callers.
     pub db: Db,
@@ -92,6 +96,8 @@ pub struct Policy {
     pub realtime: realtime::RealtimePolicy,
     pub cache: CachePolicy,
     pub screening: ScreeningPolicy,
+    /// `None` when nobody's content is kept.
+    pub content: Option<ContentPolicy>,
     /// Percent of its price that a call costs when it is made with a key of the caller's own.
     pub own_key_fee_percent: u32,
     /// Whether spans are exported; without it calls make none.
@@ -109,6 +115,8 @@ pub struct Incoming {
     pub request_id: String,
     pub idempotency_key: Option<String>,
     pub cache: CacheWish,
+    /// False when the caller wants no content of this call to be kept.
+    pub may_be_kept: bool,
     pub arrived_at: Timestamp,
 }
 
@@ -200,6 +208,24 @@ impl FailureClass {
     }
 }
 
+/// A call without an answer, and what is to be kept of it together with the error that its caller gets.
+pub struct Unanswered {
+    pub error: CallError,
+    pub draft: Option<Rc<Draft>>,
+}
+
+impl From<CallError> for Unanswered {
+    fn from(error: CallError) -> Self {
+        Self { error, draft: None }
+    }
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        CallError::from(refusal).into()
+    }
+}
+
 impl From<Refusal> for CallError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal, None)
@@ -207,12 +233,13 @@ impl From<Refusal> for CallError {
 }
 
 /// Runs one call. Once it is admitted it goes on to its settlement, also when the caller stops waiting.
-pub async fn run(pipeline: &Rc<Pipeline>, incoming: Incoming) -> Result<Outgoing, CallError> {
+pub async fn run(pipeline: &Rc<Pipeline>, incoming: Incoming) -> Result<Outgoing, Unanswered> {
     let Some(guard) = pipeline.drain.enter() else { return Err(Refusal::Draining.into()) };
     let admitted = match admission::admit(pipeline, incoming, guard).await? {
         admission::Outcome::Run(admitted) => admitted,
         admission::Outcome::Replay(answer) => return Ok(*answer),
     };
+    let draft = admitted.draft.clone();
     let (presence, gone) = exchange::presence();
     let span = if pipeline.policy.traced {
         tracing::info_span!("call", usage.id = %admitted.id, account.id = %admitted.account_id, model = %admitted.model.id, streamed = admitted.streamed)
@@ -222,5 +249,6 @@ pub async fn run(pipeline: &Rc<Pipeline>, incoming: Incoming) -> Result<Outgoing
     let answer = detached::run_to_end(exchange::perform(pipeline.clone(), admitted, gone).instrument(span)).await;
     // Only now: from here on the answer itself notices when the client leaves.
     drop(presence);
-    answer.unwrap_or_else(|| Err(CallError::Internal("the task of a call panicked; its hold was released".to_owned())))
+    let answer = answer.unwrap_or_else(|| Err(CallError::Internal("the task of a call panicked; its hold was released".to_owned())));
+    answer.map_err(|error| Unanswered { error, draft })
 }

@@ -10,6 +10,7 @@ use super::{
     Pipeline,
     admission::{Admitted, elapsed},
     cache::Keeping,
+    content,
     metering::{self, Metered},
     settlement::{self, Ending, Kept},
 };
@@ -201,6 +202,8 @@ struct Running {
     ending: Ending,
     /// What was sent so far, for duplicates; `None` without Idempotency-Key or when it grew too large.
     transcript: Option<BytesMut>,
+    /// The same for the owner of the account, where contents are kept.
+    kept: Option<content::Transcript>,
     _place: Option<Place>,
     started_at: Timestamp,
 }
@@ -231,6 +234,7 @@ impl Relay {
     pub(super) fn new(pipeline: Rc<Pipeline>, call: Box<Admitted>, gate: Option<Arc<Gate>>, opening: Opening, ending: Ending) -> Self {
         let cut = Box::pin(pipeline.drain.is_cut());
         let transcript = call.idempotency.is_some().then(BytesMut::new);
+        let kept = call.draft.clone().map(content::Transcript::new);
         let Opening { body, decoder, meter, ready, ended, failed, place, keeping, started_at } = opening;
         let then = match failed {
             Some(message) => interrupted(format!("the upstream broke off: {message}"), "upstream_error"),
@@ -238,7 +242,7 @@ impl Relay {
             None => State::Relaying,
         };
         let reader = Reader { decoder, meter, raw: keeping };
-        let running = Running { pipeline, call, gate, body, reader, ending, transcript, _place: place, started_at };
+        let running = Running { pipeline, call, gate, body, reader, ending, transcript, kept, _place: place, started_at };
         Self { running: Some(Box::new((running, State::Opened { ready, then: Box::new(then) }))), cut }
     }
 
@@ -296,6 +300,20 @@ fn interrupted(message: String, code: &'static str) -> State {
     State::Failing { message, outcome: Outcome::UpstreamInterrupted, code }
 }
 
+/// A streamed answer that is kept.
+struct Sent {
+    transcript: content::Transcript,
+    answer_id: Option<String>,
+    content_type: &'static str,
+}
+
+impl Sent {
+    fn file(mut self, pipeline: &Pipeline, last: &[u8]) {
+        self.transcript.sent(last);
+        self.transcript.file(pipeline, self.content_type, self.answer_id);
+    }
+}
+
 impl Running {
     /// Keeps a copy of what is sent, while it is small enough to be replayed.
     fn sent(&mut self, bytes: Bytes) -> Bytes {
@@ -305,6 +323,9 @@ impl Running {
             } else {
                 self.transcript = None;
             }
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.sent(&bytes);
         }
         bytes
     }
@@ -368,8 +389,9 @@ impl Running {
         let withheld = self.reader.meter.failure(&failure_body(withheld, "overloaded", &request_id));
         let raw = self.reader.raw.take().filter(|_| failure.is_none());
         let pipeline = self.pipeline.clone();
+        let kept = self.take_kept();
         let durable = self.settle(metered, Some(last.clone())).await;
-        match durable {
+        let last = match durable {
             Ok(()) => {
                 if let Some(RawKept { keeping, bytes }) = raw {
                     keeping.keep(&pipeline, bytes.freeze());
@@ -380,7 +402,18 @@ impl Running {
                 tracing::error!(error = %error, "a stream ended without its end mark because its charge could not be made durable");
                 withheld
             }
+        };
+        if let Some(kept) = kept {
+            kept.file(&pipeline, &last);
         }
+        last
+    }
+
+    /// What was sent so far, to be filed when the stream is over.
+    fn take_kept(&mut self) -> Option<Sent> {
+        let transcript = self.kept.take()?;
+        let answer_id = self.reader.meter.answer_id().map(str::to_owned);
+        Some(Sent { transcript, answer_id, content_type: stream_content_type(self.call.head.framing) })
     }
 
     /// The caller left: waits a moment for the upstream's report, then settles what was produced.
@@ -410,6 +443,10 @@ impl Running {
         let id = self.call.id.clone();
         let message = "the client left before the end of this answer; what was delivered until then was charged";
         let last = self.reader.meter.failure(&failure_body(message, "client_gone", &self.call.request_id));
+        if let Some(kept) = self.take_kept() {
+            // The caller did not get this end; it says why there is none.
+            kept.file(&self.pipeline, &last);
+        }
         if let Err(error) = self.settle(metered, Some(last)).await {
             tracing::error!(usage.id = %id, error = %error, "the charge of a call whose client had left could not be made durable");
         }

@@ -53,6 +53,7 @@ pub struct AccountPatch {
     pub image_blob: Option<Option<String>>,
     pub restricted_at: Option<Option<Timestamp>>,
     pub objected_at: Option<Option<Timestamp>>,
+    pub keep_content: Option<Option<bool>>,
 }
 
 /// Creates an account with an empty wallet. [`StoreError::Conflict`] when the e-mail address or the locator is taken.
@@ -83,6 +84,7 @@ pub(super) async fn insert(connection: &impl ConnectionTrait, new: NewAccount) -
         image_blob: None,
         restricted_at: None,
         objected_at: None,
+        keep_content: None,
         created_at: new.created_at,
         updated_at: new.created_at,
     };
@@ -195,6 +197,9 @@ async fn change(
     if let Some(objected_at) = patch.objected_at {
         change.objected_at = Set(objected_at);
     }
+    if let Some(keep_content) = patch.keep_content {
+        change.keep_content = Set(keep_content);
+    }
     db.within(async {
         let transaction = db.begin().await?;
         let changed = Entity::update_many()
@@ -243,6 +248,7 @@ fn from_model(model: Model) -> Result<Account, StoreError> {
         image_blob: model.image_blob,
         restricted_at: model.restricted_at,
         objected_at: model.objected_at,
+        keep_content: model.keep_content,
         created_at: model.created_at,
         updated_at: model.updated_at,
     })

@@ -18,6 +18,9 @@ use crate::domain::{
     privacy::{Export, Fate, Kind, Status, Table},
 };
 
+/// How the progress of a deletion calls what is no table.
+const BLOBS: &str = "blobs";
+
 /// What somebody asked about the data of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -89,6 +92,7 @@ fn to_model(request: &Request) -> Result<Model, StoreError> {
         due_at: request.due_at,
         next_at: request.next_at,
         attempts: request.attempts,
+        claimed_by: None,
         last_error: request.last_error,
         record: request.record,
         signature: request.signature,
@@ -203,12 +207,13 @@ pub async fn due(db: &Db, now: Timestamp, limit: u64) -> Result<Vec<String>, Sto
     db.within(async { Ok(query.all(db.read()).await?.into_iter().map(|model| model.id).collect()) }).await
 }
 
-/// Takes a request that is due until `until`; of many workers only one gets it.
-pub async fn claim(db: &Db, id: &str, now: Timestamp, until: Timestamp) -> Result<Option<Request>, StoreError> {
-    let text = "UPDATE privacy_requests SET next_at = $1, attempts = attempts + 1 WHERE id = $2 AND status = 'scheduled' AND next_at <= $3";
+/// Takes a request that is due until `until`, for the node of this name; of many workers only one gets it.
+pub async fn claim(db: &Db, id: &str, node: &str, now: Timestamp, until: Timestamp) -> Result<Option<Request>, StoreError> {
+    let text = "UPDATE privacy_requests SET next_at = $1, attempts = attempts + 1, claimed_by = $4 \
+        WHERE id = $2 AND status = 'scheduled' AND next_at <= $3";
     db.within(async {
         let transaction = db.begin().await?;
-        if sql::execute(&transaction, text, [until.into(), id.into(), now.into()]).await? == 0 {
+        if sql::execute(&transaction, text, [until.into(), id.into(), now.into(), node.into()]).await? == 0 {
             return Ok(None);
         }
         let model = Entity::find_by_id(id).one(&transaction).await?;
@@ -218,9 +223,15 @@ pub async fn claim(db: &Db, id: &str, now: Timestamp, until: Timestamp) -> Resul
     .await
 }
 
+/// Gives back what the node of this name had in hand when it died: for its next start, before it claims anything.
+pub async fn release_claims(db: &Db, node: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let text = "UPDATE privacy_requests SET next_at = $1, claimed_by = NULL WHERE claimed_by = $2 AND status = 'scheduled'";
+    db.within(async { sql::execute(db.write(), text, [now.into(), node.into()]).await }).await
+}
+
 /// Notes a failed try; the next one comes at `next_at`.
 pub async fn failed(db: &Db, id: &str, error: &str, next_at: Timestamp) -> Result<(), StoreError> {
-    let text = "UPDATE privacy_requests SET last_error = $1, next_at = $2 WHERE id = $3 AND status = 'scheduled'";
+    let text = "UPDATE privacy_requests SET last_error = $1, next_at = $2, claimed_by = NULL WHERE id = $3 AND status = 'scheduled'";
     db.within(async {
         sql::execute(db.write(), text, [error.into(), next_at.into(), id.into()]).await?;
         Ok(())
@@ -320,6 +331,16 @@ async fn note_progress(connection: &impl ConnectionTrait, request: &Request) -> 
         return Err(StoreError::Conflict("this deletion is not under way any more".to_owned()));
     }
     Ok(())
+}
+
+/// Notes how many blobs the account has, before the first of them goes: a deletion that is taken up again must not count anew. What was noted
+/// stays.
+pub async fn note_blobs(db: &Db, request: &mut Request, blobs: u64) -> Result<(), StoreError> {
+    if request.progress.contains_key(BLOBS) {
+        return Ok(());
+    }
+    request.progress.insert(BLOBS.to_owned(), serde_json::json!({ "erased": blobs }));
+    db.within(note_progress(db.write(), request)).await
 }
 
 /// Treats one table of a deletion and notes so in the request, both or nothing. A table that was treated is left alone.

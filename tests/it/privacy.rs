@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     app::TestApp,
     browser::{Browser, PASSWORD, mails, register, token, verified},
+    client::eventually,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -215,5 +216,75 @@ async fn a_mailed_code_proves_the_person_once() {
     browser.post("/api/v1/me/export", &json!({"mail_code": "00000000x"})).await.expect(401);
     browser.post("/api/v1/me/export", &json!({"mail_code": code})).await.expect(202);
     browser.post("/api/v1/me/export", &json!({"mail_code": code})).await.expect(401);
+    app.finish().await;
+}
+
+/// The period of a class of data, with its sweeps.
+async fn period(app: &TestApp, class: &str) -> Value {
+    let list = app.admin.caller.get("/admin/v1/retention").await.expect(200);
+    list["data"].as_array().unwrap().iter().find(|period| period["class"] == json!(class)).unwrap_or_else(|| panic!("{class}")).clone()
+}
+
+#[tokio::test]
+async fn periods_end_and_show_what_went() {
+    let app = TestApp::start(|settings| {
+        settings.privacy.usage_days = 30;
+        settings.privacy.ticket_days = 30;
+        // The sweeper takes a turn each quarter of it.
+        settings.ledger.lease_ttl_seconds = 4;
+    })
+    .await;
+    let (mut browser, id) = seeded(&app).await;
+    let caller = app.admin.caller_of(&id, &json!({"budget": {"micros": 1_000_000, "period": "total"}})).await;
+    let fresh = caller.chat("pixgate/echo", "hello").await;
+    let spent = caller.get("/v1/key").await.expect(200)["data"]["usage_micros"].clone();
+    browser.post("/api/v1/tickets", &json!({"title": "Another", "message": "It stays open"})).await.expect(201);
+    let tickets = browser.get("/api/v1/tickets").await.expect(200);
+    let old =
+        tickets["data"].as_array().unwrap().iter().find(|ticket| ticket["title"] == json!("Where is my parrot")).unwrap()["id"].clone();
+    let attach = format!("/api/v1/tickets/{}/attachments", old.as_str().unwrap());
+    let form = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"parrot.txt\"\r\n\r\na parrot\r\n--b--\r\n";
+    let attached = browser.request(Method::POST, &attach).header("content-type", "multipart/form-data; boundary=b").body(form);
+    let attached = attached.send().await.unwrap();
+    assert_eq!(attached.status().as_u16(), 201, "{}", attached.text().await.unwrap());
+    assert_eq!(app.blobs().len(), 1);
+    let before = period(&app, "tickets").await;
+    assert_eq!((&before["days"], &before["setting"], &before["rows"]), (&json!(30), &json!("privacy.ticket_days"), &json!(0)));
+
+    // Forty days ago: a call, and the end of a ticket.
+    let ago = app.now() - 40 * 86_400_000_000;
+    let first = app.database.text("SELECT id FROM usage_records ORDER BY id LIMIT 1").await;
+    let aged = pixgate::domain::id::prefixed("req", ago, [7; 10]);
+    let age = format!(
+        "UPDATE usage_records SET id = '{aged}', request_id = '{aged}', started_at = {ago}, finished_at = {ago} WHERE id = '{first}'"
+    );
+    app.database.execute(&age).await;
+    app.database.execute(&format!("UPDATE tickets SET status = 'closed', closed_at = {ago} WHERE id = '{}'", old.as_str().unwrap())).await;
+    let swept = eventually("both are swept", async || {
+        let (usage, tickets) = (period(&app, "usage").await, period(&app, "tickets").await);
+        (usage["rows"] == json!(1) && tickets["rows"] == json!(1)).then_some((usage, tickets))
+    });
+    let (usage, tickets) = swept.await;
+    for period in [&usage, &tickets] {
+        assert_eq!(period["last_rows"], json!(1), "{period}");
+        assert!(["last_sweep_at", "next_sweep_at", "last_rows_at"].iter().all(|name| period[*name].is_string()), "{period}");
+        assert!(period["next_sweep_at"].as_str() > period["last_sweep_at"].as_str(), "{period}");
+    }
+    let dump = app.database.dump().await;
+    assert!(!dump.contains("Where is my parrot") && !dump.contains("It is blue") && dump.contains("It stays open"));
+    assert!(app.blobs().is_empty(), "{:?}", app.blobs());
+
+    // What was called is gone, what it cost is not: books, budget and totals stay right, and young calls are whole.
+    let records = app.admin.usage(&id).await;
+    let of = |wanted: &str| records.iter().find(|record| record["request_id"] == json!(wanted)).unwrap_or_else(|| panic!("{records:?}"));
+    let stripped = of(&aged);
+    assert_eq!(
+        (&stripped["model"], &stripped["input_tokens"], &stripped["cost_micros"]),
+        (&json!(""), &json!(0), &of(&fresh.request_id())["cost_micros"])
+    );
+    assert_eq!(of(&fresh.request_id())["model"], json!("pixgate/echo"));
+    assert_eq!(caller.get("/v1/key").await.expect(200)["data"]["usage_micros"], spent);
+    app.admin.check_ledger().await;
+    assert_eq!(period(&app, "ledger").await["next_sweep_at"], Value::Null);
     app.finish().await;
 }

@@ -11,6 +11,7 @@ mod ledger;
 mod legacy_keys;
 mod oauth;
 mod privacy;
+mod request_contents;
 mod routing;
 mod screening;
 mod stored_responses;
@@ -37,5 +38,6 @@ pub const ALL: &[Step] = &[
     privacy::STEP,
     legacy_keys::STEP,
     screening::STEP,
+    request_contents::STEP,
     oauth::STEP,
 ];

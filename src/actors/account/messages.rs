@@ -67,6 +67,8 @@ pub struct Admission {
     pub options: KeyOptions,
     /// Keys of providers that the account brought itself.
     pub own_keys: Arc<OwnKeys>,
+    /// Whether the requests and answers of this account are kept.
+    pub keeps_content: bool,
     pub held: HeldCredits,
     pub rate: RateState,
 }

@@ -36,6 +36,7 @@ use crate::{
         Micros, SECOND, Timestamp,
         account::{Account as Record, AccountStatus},
         api_key::Digest,
+        content::KeepContent,
         quota::Limits,
         refusal::Refusal,
     },
@@ -68,6 +69,7 @@ pub struct Policy {
     pub journal_holds_after: Duration,
     /// How long an ended idempotent call is remembered here; longer than any of its duplicates can take to arrive.
     pub idempotency_memory: Duration,
+    pub keep_content: KeepContent,
 }
 
 pub struct Account {
@@ -183,9 +185,10 @@ impl Account {
     ) {
         let now = self.parts.clock.now();
         let known = self.loaded.as_mut().and_then(|loaded| {
-            find_key(&mut loaded.keys, &message.credentials).ok().map(|key| (&mut loaded.limiters, key, loaded.own_keys.clone()))
+            let key = find_key(&mut loaded.keys, &message.credentials).ok()?;
+            Some((&mut loaded.limiters, key, loaded.own_keys.clone(), loaded.record.keep_content))
         });
-        let Some((limiters, key, own_keys)) = known else {
+        let Some((limiters, key, own_keys, keep_content)) = known else {
             // The key or the account went away while the call waited for its lease.
             self.credits.returned(allocations, 0);
             self.reject(message, reply, UNKNOWN_KEY);
@@ -224,7 +227,9 @@ impl Account {
             },
         );
         self.journal_holds_later(ctx);
-        let admission = Admission { account_id: self.account_id.clone(), key_id, options, own_keys, held: HeldCredits::new(hold), rate };
+        let keeps_content = self.parts.policy.keep_content.applies(keep_content);
+        let account_id = self.account_id.clone();
+        let admission = Admission { account_id, key_id, options, own_keys, keeps_content, held: HeldCredits::new(hold), rate };
         // An asker that is gone drops the admission, which returns what it holds.
         drop(reply.send(Ok(admission)));
     }

@@ -20,7 +20,7 @@ use crate::{
 
 const README: &str = "This archive holds everything that this Pixgate keeps about the account named in account.txt.\n\n\
 data/TABLE.json and data/TABLE.csv hold the rows of each table; times are microseconds since 1970-01-01 UTC, amounts are\n\
-millionths of a credit. content/ holds files, images, attachments and kept answers; the column 'blob' of a row is the name of its file.\n\n\
+millionths of a credit. content/ holds files, images, attachments, and kept requests and answers; the column 'blob' of a row is the name of its file.\n\n\
 Left out are hashes and sealed secrets (passwords, keys, sessions, second factors), which are of no use to anybody but a thief, and\n\
 internal notes of the staff. Answers in the response cache are left out as well; they end within its short time.\n";
 
@@ -48,6 +48,9 @@ pub async fn build(parts: &Parts, account: &Account) -> Result<(Bytes, Map<Strin
         if table.name == "stored_responses" {
             entries.extend(answers(parts, account, &rows).await?);
         }
+        if table.name == "request_contents" {
+            entries.extend(contents(parts, account, &rows).await?);
+        }
         entries.push(Entry { name: format!("data/{}.csv", table.name), content: csv(table, &rows)? });
         let text = serde_json::to_vec_pretty(&rows).map_err(|error| JobError::Archive(error.to_string()))?;
         entries.push(Entry { name: format!("data/{}.json", table.name), content: text.into() });
@@ -74,6 +77,28 @@ async fn answers(parts: &Parts, account: &Account, rows: &[Map<String, Value>]) 
         }
     }
     Ok(entries)
+}
+
+/// Requests and answers of calls are sealed in their rows as well.
+async fn contents(parts: &Parts, account: &Account, rows: &[Map<String, Value>]) -> Result<Vec<Entry>, JobError> {
+    let mut entries = Vec::new();
+    for id in rows.iter().filter_map(|row| row.get("id")?.as_str()) {
+        let found = store::contents::find(&parts.db, &parts.sealer, Some(&account.id), id, Timestamp::MIN).await?;
+        let Some(content) = found else { continue };
+        for (part, body) in [("request", content.request), ("answer", content.answer)] {
+            let name = format!("content/requests/{id}.{part}.{}", extension(&body.content_type));
+            entries.push(Entry { name, content: body.kept.into() });
+        }
+    }
+    Ok(entries)
+}
+
+fn extension(content_type: &str) -> &'static str {
+    match content_type.split(';').next().unwrap_or_default().trim() {
+        "application/json" => "json",
+        kind if kind.starts_with("text/") => "txt",
+        _ => "bin",
+    }
 }
 
 fn csv(table: &Table, rows: &[Map<String, Value>]) -> Result<Bytes, JobError> {

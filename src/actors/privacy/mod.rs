@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{
     blobs,
+    contents::ContentsClient,
     directory::Accounts,
     journal::JournalClient,
     mailer::MailerClient,
@@ -40,9 +41,9 @@ use crate::{
 
 const MAILBOX: usize = 16;
 /// How often requests are looked for whose time has come.
-const INTERVAL: Duration = Duration::from_secs(15);
+pub const INTERVAL: Duration = Duration::from_secs(15);
 const BATCH_MAX: u64 = 20;
-/// For which a worker has a request to itself; a dead one's is taken over then.
+/// For which a worker has a request to itself. A dead one's is taken over then, or when its node starts again.
 const CLAIM: Timestamp = 600 * SECOND;
 /// Before a failed request is tried again, times the tries so far.
 const PAUSE: Timestamp = 60 * SECOND;
@@ -54,12 +55,15 @@ const TOKEN_LENGTH: usize = 43;
 #[derive(Clone)]
 pub struct Parts {
     pub db: Db,
+    /// Stays the same over restarts of this node.
+    pub node_name: Arc<str>,
     pub blobs: Blobs,
     pub sealer: Sealer,
     pub hasher: KeyHasher,
     pub clock: Clock,
     pub accounts: Accounts,
     pub journal: JournalClient,
+    pub contents: ContentsClient,
     pub mailer: MailerClient,
     pub signer: RecordSigner,
     /// Base of links, without a slash at its end.
@@ -129,23 +133,27 @@ async fn turn(parts: &Parts) -> Result<(), JobError> {
     for id in store::privacy::due(&parts.db, now, BATCH_MAX).await? {
         run(parts, &id).await?;
     }
-    for (id, blob) in store::privacy::expired_archives(&parts.db, now, BATCH_MAX).await? {
+    let archives = store::privacy::expired_archives(&parts.db, now, BATCH_MAX).await?;
+    let forgotten = archives.len() as u64;
+    for (id, blob) in archives {
         if let Some(key) = BlobKey::parse(&blob) {
             parts.blobs.delete(&key).await?;
         }
         store::privacy::forget_archive(&parts.db, &id).await?;
     }
     store::privacy::forget_farewells(&parts.db).await?;
-    if let Some(life) = parts.audit_life {
-        store::audit::delete_before(&parts.db, now - life).await?;
-    }
+    let entries = match parts.audit_life {
+        Some(life) => store::audit::delete_before(&parts.db, now - life).await?,
+        None => 0,
+    };
+    store::retention::note(&parts.db, now, &[("exports", forgotten), ("audit", entries)]).await?;
     Ok(())
 }
 
 /// Works on a request whose time has come, unless another worker does. What goes wrong is noted in it and tried again later.
 pub async fn run(parts: &Parts, id: &str) -> Result<(), JobError> {
     let now = parts.clock.now();
-    let Some(mut request) = store::privacy::claim(&parts.db, id, now, now + CLAIM).await? else { return Ok(()) };
+    let Some(mut request) = store::privacy::claim(&parts.db, id, &parts.node_name, now, now + CLAIM).await? else { return Ok(()) };
     let Some(account) = store::accounts::get(&parts.db, &request.account_id).await? else {
         return Err(StoreError::NotFound(format!("account {}", request.account_id)).into());
     };
@@ -207,9 +215,9 @@ async fn delete(parts: &Parts, request: &mut Request, account: &Account) -> Resu
         store::privacy::erase_table(&parts.db, request, table, account).await?;
     }
     // After their rows, so that no row names a blob that is gone.
-    let blobs = parts.blobs.delete_account(&account.id).await?;
-    let earlier = request.progress.get("blobs").and_then(|blobs| blobs["erased"].as_u64()).unwrap_or(0);
-    request.progress.insert("blobs".to_owned(), json!({ "erased": earlier + blobs }));
+    let blobs = parts.blobs.count_account(&account.id).await?;
+    store::privacy::note_blobs(&parts.db, request, blobs).await?;
+    parts.blobs.delete_account(&account.id).await?;
     let completed_at = parts.clock.now();
     let record_id = request.id.clone();
     let mail = mail(parts, None, account, Message::DeletionDone { completed_at, record: record_id });
@@ -233,7 +241,8 @@ async fn delete(parts: &Parts, request: &mut Request, account: &Account) -> Resu
 }
 
 async fn flush(parts: &Parts) -> Result<(), JobError> {
-    if parts.journal.barrier(BARRIER_DEADLINE).await { Ok(()) } else { Err(JobError::NotFlushed) }
+    let is_written = parts.journal.barrier(BARRIER_DEADLINE).await && parts.contents.flush().await;
+    if is_written { Ok(()) } else { Err(JobError::NotFlushed) }
 }
 
 fn mail(parts: &Parts, account_id: Option<&str>, account: &Account, message: Message) -> NewMail {

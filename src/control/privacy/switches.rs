@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::super::{Control, ControlError, audit, owner::Owner};
 use crate::{
-    domain::{Timestamp, account::Account, privacy::Kind},
+    domain::{Timestamp, account::Account, content::KeepContent, privacy::Kind},
     store::{self, accounts::AccountPatch},
 };
 
@@ -20,11 +20,18 @@ pub struct SwitchPatch {
     /// No analytics with the account's data; what campaigns know of it is erased.
     #[serde(default)]
     pub objected: Option<bool>,
+    /// Requests and answers of model calls are kept, encrypted, for `content.retention_days`; where the operator allows it.
+    #[serde(default)]
+    pub keep_content: Option<bool>,
 }
 
 pub async fn set_switches(control: &Control, owner: &Owner, patch: SwitchPatch) -> Result<Account, ControlError> {
+    if patch.keep_content == Some(true) && control.privacy.keep_content == KeepContent::Off {
+        let message = "this gateway keeps no requests and answers (its operator can turn 'content.keep' on); leave keep_content out";
+        return Err(ControlError::invalid("keep_content", message));
+    }
     let account = write(control, &owner.account, patch).await?;
-    let details = json!({ "restricted": patch.restricted, "objected": patch.objected });
+    let details = json!({ "restricted": patch.restricted, "objected": patch.objected, "keep_content": patch.keep_content });
     audit::note(control, &owner.actor, "privacy.switches", &account.id, details).await;
     Ok(account)
 }
@@ -32,7 +39,7 @@ pub async fn set_switches(control: &Control, owner: &Owner, patch: SwitchPatch) 
 /// Sets the switch that a request asks for.
 pub(super) async fn apply(control: &Control, account: &Account, kind: Kind) -> Result<(), ControlError> {
     let (restricted, objected) = ((kind == Kind::Restriction).then_some(true), (kind == Kind::Objection).then_some(true));
-    write(control, account, SwitchPatch { restricted, objected }).await.map(|_| ())
+    write(control, account, SwitchPatch { restricted, objected, keep_content: None }).await.map(|_| ())
 }
 
 async fn write(control: &Control, account: &Account, patch: SwitchPatch) -> Result<Account, ControlError> {
@@ -41,6 +48,7 @@ async fn write(control: &Control, account: &Account, patch: SwitchPatch) -> Resu
     let change = AccountPatch {
         restricted_at: since(patch.restricted, account.restricted_at),
         objected_at: since(patch.objected, account.objected_at),
+        keep_content: patch.keep_content.map(Some),
         ..AccountPatch::default()
     };
     if patch.objected == Some(true) {

@@ -3,9 +3,24 @@
 //! Tables stand in the order in which a deletion treats them: what points to others goes first, the account last. A test compares the
 //! register with the migrated database, so that nothing can be added without being classified here.
 
+mod operator;
+
 use super::{Class, Export, Fate, Table, column};
 
-pub const TABLES: &[Table] = &[
+/// Every table: those that hold something of customers, then those of the operator.
+pub const TABLES: &[Table] = &joined::<{ CUSTOMERS.len() + operator::TABLES.len() }>(CUSTOMERS, operator::TABLES);
+
+const fn joined<const ALL: usize>(first: &[Table], second: &[Table]) -> [Table; ALL] {
+    let mut all = [first[0]; ALL];
+    let mut at = 1;
+    while at < ALL {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
+const CUSTOMERS: &[Table] = &[
     Table {
         name: "recovery_codes",
         owned: Some("account_id = $1"),
@@ -215,6 +230,29 @@ pub const TABLES: &[Table] = &[
             column("sealed_output", Class::Content, Export::Opened),
             column("created_at", Class::Facts, Export::Shown),
             column("expires_at", Class::Facts, Export::Shown),
+        ],
+    },
+    Table {
+        name: "request_contents",
+        owned: Some("account_id = $1"),
+        fate: Fate::Erase,
+        columns: &[
+            column("id", Class::Identifier, Export::Shown),
+            column("account_id", Class::Identifier, Export::Shown),
+            column("key_id", Class::Identifier, Export::Shown),
+            column("request_id", Class::Identifier, Export::Shown),
+            column("answer_id", Class::Identifier, Export::Shown),
+            column("endpoint", Class::Usage, Export::Shown),
+            column("model", Class::Usage, Export::Shown),
+            column("status", Class::Usage, Export::Shown),
+            column("request_type", Class::Facts, Export::Shown),
+            column("answer_type", Class::Facts, Export::Shown),
+            column("request_bytes", Class::Facts, Export::Shown),
+            column("answer_bytes", Class::Facts, Export::Shown),
+            column("created_at", Class::Facts, Export::Shown),
+            column("expires_at", Class::Facts, Export::Shown),
+            column("sealed_request", Class::Content, Export::Opened),
+            column("sealed_answer", Class::Content, Export::Opened),
         ],
     },
     Table {
@@ -535,6 +573,7 @@ pub const TABLES: &[Table] = &[
             column("due_at", Class::Facts, Export::Shown),
             column("next_at", Class::Facts, Export::Shown),
             column("attempts", Class::Facts, Export::Shown),
+            column("claimed_by", Class::Facts, Export::Left),
             column("last_error", Class::Content, Export::Shown),
             column("progress", Class::Facts, Export::Shown),
             column("record", Class::Facts, Export::Shown),
@@ -564,125 +603,9 @@ pub const TABLES: &[Table] = &[
             column("image_blob", Class::Identity, Export::Shown).replaced("NULL"),
             column("restricted_at", Class::Facts, Export::Shown),
             column("objected_at", Class::Facts, Export::Shown),
+            column("keep_content", Class::Facts, Export::Shown),
             column("created_at", Class::Facts, Export::Shown),
             column("updated_at", Class::Facts, Export::Shown),
-        ],
-    },
-    Table {
-        name: "blocked_domains",
-        owned: None,
-        fate: Fate::Nobody("lists of the operator"),
-        columns: &[
-            column("domain", Class::Nobody, Export::Left),
-            column("note", Class::Nobody, Export::Left),
-            column("created_at", Class::Nobody, Export::Left),
-        ],
-    },
-    Table {
-        name: "model_prices",
-        owned: None,
-        fate: Fate::Nobody("the catalogue"),
-        columns: &[
-            column("id", Class::Nobody, Export::Left),
-            column("model_id", Class::Nobody, Export::Left),
-            column("prices", Class::Nobody, Export::Left),
-            column("source", Class::Nobody, Export::Left),
-            column("valid_from", Class::Nobody, Export::Left),
-            column("created_by", Class::Nobody, Export::Left),
-        ],
-    },
-    Table {
-        name: "screening_rules",
-        owned: None,
-        fate: Fate::Nobody("rules of the operator"),
-        columns: &[
-            column("id", Class::Nobody, Export::Left),
-            column("name", Class::Nobody, Export::Left),
-            column("kind", Class::Nobody, Export::Left),
-            column("pattern", Class::Nobody, Export::Left),
-            column("action", Class::Nobody, Export::Left),
-            column("enabled", Class::Nobody, Export::Left),
-            column("priority", Class::Nobody, Export::Left),
-            column("options", Class::Nobody, Export::Left),
-            column("bundled", Class::Nobody, Export::Left),
-            column("created_at", Class::Nobody, Export::Left),
-            column("updated_at", Class::Nobody, Export::Left),
-        ],
-    },
-    Table {
-        name: "chores",
-        owned: None,
-        fate: Fate::Nobody("work that is due"),
-        columns: &[column("name", Class::Nobody, Export::Left), column("created_at", Class::Nobody, Export::Left)],
-    },
-    Table {
-        name: "models",
-        owned: None,
-        fate: Fate::Nobody("the catalogue"),
-        columns: &[
-            column("id", Class::Nobody, Export::Left),
-            column("kind", Class::Nobody, Export::Left),
-            column("display_name", Class::Nobody, Export::Left),
-            column("aliases", Class::Nobody, Export::Left),
-            column("capabilities", Class::Nobody, Export::Left),
-            column("context_window", Class::Nobody, Export::Left),
-            column("max_input_tokens", Class::Nobody, Export::Left),
-            column("max_output_tokens", Class::Nobody, Export::Left),
-            column("prices", Class::Nobody, Export::Left),
-            column("routes", Class::Nobody, Export::Left),
-            column("routing", Class::Nobody, Export::Left),
-            column("deprecated_at", Class::Nobody, Export::Left),
-            column("owner", Class::Nobody, Export::Left),
-            column("price_source", Class::Nobody, Export::Left),
-            column("enabled", Class::Nobody, Export::Left),
-            column("created_at", Class::Nobody, Export::Left),
-            column("updated_at", Class::Nobody, Export::Left),
-        ],
-    },
-    Table {
-        name: "nodes",
-        owned: None,
-        fate: Fate::Nobody("the machines"),
-        columns: &[
-            column("id", Class::Nobody, Export::Left),
-            column("name", Class::Nobody, Export::Left),
-            column("version", Class::Nobody, Export::Left),
-            column("started_at", Class::Nobody, Export::Left),
-            column("expires_at", Class::Nobody, Export::Left),
-            column("fenced", Class::Nobody, Export::Left),
-        ],
-    },
-    Table {
-        name: "policies",
-        owned: None,
-        fate: Fate::Nobody("published texts"),
-        columns: &[
-            column("document", Class::Nobody, Export::Left),
-            column("version", Class::Nobody, Export::Left),
-            column("body", Class::Nobody, Export::Left),
-            column("effective_at", Class::Nobody, Export::Left),
-            column("announced_at", Class::Nobody, Export::Left),
-            column("created_at", Class::Nobody, Export::Left),
-        ],
-    },
-    Table {
-        name: "upstreams",
-        owned: None,
-        fate: Fate::Nobody("the catalogue"),
-        columns: &[
-            column("name", Class::Nobody, Export::Left),
-            column("provider", Class::Nobody, Export::Left),
-            column("base_url", Class::Nobody, Export::Left),
-            column("sealed_api_key", Class::Nobody, Export::Left),
-            column("weight", Class::Nobody, Export::Left),
-            column("priority", Class::Nobody, Export::Left),
-            column("max_concurrency", Class::Nobody, Export::Left),
-            column("timeouts", Class::Nobody, Export::Left),
-            column("enabled", Class::Nobody, Export::Left),
-            column("created_at", Class::Nobody, Export::Left),
-            column("updated_at", Class::Nobody, Export::Left),
-            column("options", Class::Nobody, Export::Left),
-            column("sealed_api_keys", Class::Nobody, Export::Left),
         ],
     },
 ];

@@ -4,6 +4,7 @@
 //! session cookie came from a page of ours. Absent on purpose: rules and writes (see `control`), pages (see `site`).
 
 pub mod auth;
+pub mod content;
 pub mod identities;
 pub mod image;
 pub mod keys;
@@ -25,6 +26,7 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(session::configure)
         .configure(keys::configure)
         .configure(auth::configure)
+        .configure(content::configure)
         .configure(me::configure)
         .configure(identities::configure)
         .configure(image::configure)

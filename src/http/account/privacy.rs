@@ -24,6 +24,7 @@ use crate::{
     },
     domain::{
         self,
+        content::KeepContent,
         member::Permission,
         privacy::{Kind, Status},
     },
@@ -173,11 +174,17 @@ pub struct Switches {
     /// No analytics with the account's data.
     pub objected: bool,
     pub objected_at: Option<String>,
+    /// What the owner chose about keeping requests and answers of model calls; null: nothing.
+    pub keep_content: Option<bool>,
+    /// Whether they are kept from now on, by this choice and the operator's.
+    pub content_is_kept: bool,
 }
 
 impl Switches {
-    fn of(account: &domain::account::Account) -> Self {
+    fn of(account: &domain::account::Account, keep_content: KeepContent) -> Self {
         Self {
+            keep_content: account.keep_content,
+            content_is_kept: account.restricted_at.is_none() && keep_content.applies(account.keep_content),
             restricted: account.restricted_at.is_some(),
             restricted_at: account.restricted_at.map(rfc3339),
             objected: account.objected_at.is_some(),
@@ -186,21 +193,24 @@ impl Switches {
     }
 }
 
-/// Restriction and objection
+/// Restriction, objection, kept content
 #[utoipa::path(get, path = "/api/v1/me/privacy", tag = "Account", security(("key" = [])), responses((status = 200, body = Switches)))]
 pub async fn get_switches(caller: Account) -> HttpResponse {
-    no_store(HttpResponse::Ok()).json(Switches::of(&caller.owner.account))
+    no_store(HttpResponse::Ok()).json(Switches::of(&caller.owner.account, caller.control.privacy.keep_content))
 }
 
-/// Restrict or object
+/// Restrict, object, keep content
 ///
-/// `restricted` refuses model calls with `processing_restricted`; `objected` erases what campaigns know of the account. Both can be taken back.
+/// `restricted` refuses model calls with `processing_restricted`; `objected` erases what campaigns know of the account. Both can be taken
+/// back. `keep_content` turns the keeping of requests and answers on or off; what is kept already stays until its time is over or it is
+/// deleted (`DELETE /api/v1/me/content`).
 #[utoipa::path(patch, path = "/api/v1/me/privacy", tag = "Account", security(("key" = [])), request_body = SwitchPatch,
     responses((status = 200, body = Switches), (status = 403, description = "`role_missing`, `csrf_failed`")))]
 pub async fn patch_switches(caller: Account, Json(patch): Json<SwitchPatch>) -> Result<HttpResponse, ApiError> {
     let caller = person(caller)?.require(Permission::ManageAccount)?;
+    let keep_content = caller.control.privacy.keep_content;
     let account = caller.change(|control, owner: Owner| async move { privacy::set_switches(&control, &owner, patch).await }).await?;
-    Ok(no_store(HttpResponse::Ok()).json(Switches::of(&account)))
+    Ok(no_store(HttpResponse::Ok()).json(Switches::of(&account, keep_content)))
 }
 
 /// Ask about one's data without signing in

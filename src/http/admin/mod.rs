@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod catalog;
+pub mod content;
 pub mod credits;
 pub mod domains;
 pub(in crate::http) mod extract;
@@ -26,6 +27,7 @@ use crate::control;
 pub fn configure(routes: &mut web::ServiceConfig) {
     routes
         .configure(accounts::configure)
+        .configure(content::configure)
         .configure(credits::configure)
         .configure(domains::configure)
         .configure(keys::configure)

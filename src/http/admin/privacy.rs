@@ -9,12 +9,13 @@ use super::{
     list, only,
 };
 use crate::{
-    control::privacy::{self, Decision, NewStaffRequest, Request},
+    control::privacy::{self, Decision, Kept, NewStaffRequest, Request},
     domain::privacy::Status,
     http::{
         account::privacy::PrivacyRequestView,
         error::ApiError,
         page::{Page, PageQuery},
+        views::rfc3339,
     },
 };
 
@@ -147,6 +148,29 @@ pub struct RetentionView {
     pub setting: &'static str,
     /// Null keeps it.
     pub days: Option<u64>,
+    /// When a node looked for what is too old last; null: never so far, or nothing is swept for this class.
+    pub last_sweep_at: Option<String>,
+    pub next_sweep_at: Option<String>,
+    /// When something was too old last, and how many rows went in that turn.
+    pub last_rows_at: Option<String>,
+    pub last_rows: u64,
+    /// Rows that went since the database was made.
+    pub rows: u64,
+}
+
+impl From<Kept> for RetentionView {
+    fn from(Kept { period, swept, next_sweep_at }: Kept) -> Self {
+        Self {
+            class: period.class,
+            setting: period.setting,
+            days: period.days,
+            last_sweep_at: swept.map(|swept| rfc3339(swept.at)),
+            next_sweep_at: next_sweep_at.map(rfc3339),
+            last_rows_at: swept.and_then(|swept| swept.rows_at).map(rfc3339),
+            last_rows: swept.map_or(0, |swept| swept.rows_last),
+            rows: swept.map_or(0, |swept| swept.rows_total),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -155,9 +179,11 @@ pub struct RetentionList {
 }
 
 /// How long data is kept
+///
+/// Each class of data with its period, the setting that says so, and what was swept because of it. Of usage records the details go, the
+/// bookings stay.
 #[utoipa::path(get, path = "/admin/v1/retention", tag = "Admin: privacy", security(("key" = ["admin"])), responses((status = 200, body = RetentionList)))]
-pub async fn retention(admin: Admin) -> HttpResponse {
-    let periods = admin.control.privacy.retention.iter();
-    let data = periods.map(|period| RetentionView { class: period.class, setting: period.setting, days: period.days }).collect();
-    HttpResponse::Ok().json(RetentionList { data })
+pub async fn retention(admin: Admin) -> Result<HttpResponse, ApiError> {
+    let kept = privacy::retention(&admin.control).await?;
+    Ok(HttpResponse::Ok().json(RetentionList { data: kept.into_iter().map(RetentionView::from).collect() }))
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, http::header::CACHE_CONTROL, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -16,6 +16,7 @@ use crate::{
         usage::UsageRecord,
     },
     http::{
+        content::ContentView,
         error::ApiError,
         headers::CallerReader,
         page::{Page, PageQuery},
@@ -222,6 +223,26 @@ pub async fn generation(
         Some(record) => Ok(HttpResponse::Ok().json(Data { data: Generation::of(record)? })),
         None => Err(ApiError::not_found("no call of this account has that id; it appears within a second after its end")),
     }
+}
+
+/// What a call asked and was answered
+///
+/// Where operator and account keep it. Keys of scope `account` see every call of theirs, others the calls they made.
+#[utoipa::path(get, path = "/v1/generation/content", tag = "Caller", security(("key" = [])), params(("id" = String, Query, description = "Answer id or request id")),
+    responses((status = 200, description = "`data` with `request` and `answer`, as they were sent"), (status = 404, description = "Not kept, expired, deleted, or another key's")))]
+#[get("/v1/generation/content")]
+pub async fn generation_content(
+    request: HttpRequest,
+    query: web::Query<GenerationQuery>,
+    pipeline: web::Data<Rc<Pipeline>>,
+    reader: web::Data<CallerReader>,
+    control: web::Data<Control>,
+) -> Result<HttpResponse, ApiError> {
+    let caller = caller(&request, &pipeline, &reader).await?;
+    let missing = || ApiError::invalid("id is required: the id of an answer or of a request", Some("id".into()));
+    let id = query.id.as_deref().ok_or_else(missing)?;
+    let content = control::contents::get_for_key(&control, &caller.account_id, &caller.key, id).await?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(Data { data: ContentView::from(content) }))
 }
 
 #[derive(Serialize)]

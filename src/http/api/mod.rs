@@ -50,5 +50,6 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .service(caller::key)
         .service(caller::credits)
         .service(caller::usage)
+        .service(caller::generation_content)
         .service(caller::generation);
 }

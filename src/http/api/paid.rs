@@ -14,7 +14,7 @@ use futures_util::stream;
 
 use crate::{
     clock::Clock,
-    dialect::CallHead,
+    dialect::{CallHead, Dialect, errors::error_body},
     domain::api_key::Scope,
     http::{
         body::{self, BodyLimits},
@@ -22,7 +22,7 @@ use crate::{
         headers::{self, Audience, CallerReader},
         request_id,
     },
-    pipeline::{self, Incoming, Outgoing, Pipeline, Relay},
+    pipeline::{self, Incoming, Outgoing, Pipeline, Relay, Unanswered},
 };
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -57,9 +57,10 @@ pub async fn paid(
             request_id: ids.shown,
             idempotency_key,
             cache: headers::cache_wish(request.headers())?,
+            may_be_kept: pipeline.policy.content.is_some() && headers::may_be_kept(request.headers())?,
             arrived_at,
         };
-        Ok(pipeline::run(&pipeline, incoming).await?)
+        pipeline::run(&pipeline, incoming).await.map_err(|unanswered| refuse(&pipeline, dialect, unanswered))
     };
     match answer.await {
         Ok(outgoing) => Ok(respond(outgoing, Audience { dialect, now: clock.now() })),
@@ -69,6 +70,16 @@ pub async fn paid(
             Err(error)
         }
     }
+}
+
+/// The error of a call, filed where its content is kept.
+fn refuse(pipeline: &Pipeline, dialect: Dialect, Unanswered { error, draft }: Unanswered) -> ApiError {
+    let error = ApiError::from(error);
+    if let Some(draft) = draft {
+        let body = error_body(dialect, &error.body(draft.request_id()));
+        draft.file(pipeline, error.status.as_u16(), "application/json", body.as_ref(), None);
+    }
+    error
 }
 
 fn respond(outgoing: Outgoing, audience: Audience) -> HttpResponse {

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{
     idempotency::{self, IdempotencyRecord},
     ledger::LedgerFailure,
-    sql, usage,
+    retention, sql, usage,
 };
 
 #[tokio::test]
@@ -137,6 +137,52 @@ async fn usage_is_found_by_every_id_and_listed_newest_first() {
         let totals = usage::totals(db, ACCOUNT).await.unwrap();
         assert_eq!((totals.calls, totals.cost_micros, totals.input_tokens, totals.output_tokens), (3, 30, 30, 15));
         assert_consistent(db).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn old_calls_lose_their_details_once_and_keep_their_cost() {
+    with_db(async |db| {
+        let id = |second: i64| crate::domain::id::prefixed("req", NOW + second * SECOND, [7; 10]);
+        let call = |second: i64| {
+            let mut usage = UsageRecord { id: id(second), ..usage_record("", 10) };
+            (usage.request_id, usage.started_at) = (format!("mine-{second}"), NOW + second * SECOND);
+            usage.quantities.images = 2;
+            Arc::new(Capture { usage, allocations: vec![], overage: 10, idempotency: None })
+        };
+        give(db, "g1", 100).await;
+        let calls = [call(0), call(10), call(20), call(30)];
+        commit(db, Batch { captures: &calls, ..batch() }).await;
+        let before = NOW + 30 * SECOND;
+        for stripped in [2, 1, 0] {
+            assert_eq!(retention::strip_usage(db, before, 2).await.unwrap(), stripped);
+        }
+        let list = usage::list(db, &usage::Filter { limit: 10, ..usage::Filter::default() }).await.unwrap();
+        assert_eq!(list.iter().map(|record| record.model.as_str()).collect::<Vec<_>>(), ["pixgate/echo", "", "", ""]);
+        let bare = UsageRecord {
+            request_id: id(0),
+            endpoint: String::new(),
+            model: String::new(),
+            upstream: String::new(),
+            upstream_model: String::new(),
+            quantities: Quantities::default(),
+            answer_id: None,
+            first_byte_at: None,
+            ..calls[0].usage.clone()
+        };
+        assert_eq!((&list[3], &list[0]), (&bare, &calls[3].usage));
+        assert_eq!(usage::totals(db, ACCOUNT).await.unwrap().cost_micros, 40);
+        assert_consistent(db).await;
+
+        // The sweep's place is kept beside its counts, whichever comes first.
+        for rows in [3, 0] {
+            retention::note(db, NOW + rows, &[("usage", u64::try_from(rows).unwrap()), ("files", 0)]).await.unwrap();
+        }
+        assert_eq!(retention::strip_usage(db, before, 2).await.unwrap(), 0);
+        let swept = retention::all(db).await.unwrap();
+        let expected = retention::Swept { at: NOW, rows_at: Some(NOW + 3), rows_last: 3, rows_total: 3 };
+        assert_eq!((swept["usage"], swept["files"].rows_at), (expected, None));
     })
     .await;
 }

@@ -51,6 +51,7 @@ async fn entities_match_the_migration() {
                 image_blob: "b".to_owned(),
                 restricted_at: 1,
                 objected_at: 2,
+                keep_content: true,
                 created_at: 1,
                 updated_at: 2
             }),
@@ -541,6 +542,35 @@ async fn entities_match_the_migration() {
         .await;
         assert_matches(
             db,
+            "request_contents",
+            row!(request_contents {
+                id: "t",
+                account_id: "a",
+                key_id: "t",
+                request_id: "t",
+                answer_id: "t".to_owned(),
+                endpoint: "t",
+                model: "t",
+                status: 200,
+                request_type: "t",
+                answer_type: "t",
+                request_bytes: 1,
+                answer_bytes: 2,
+                created_at: 3,
+                expires_at: 4,
+                sealed_request: vec![0, 255],
+                sealed_answer: vec![0, 255]
+            }),
+        )
+        .await;
+        assert_matches(
+            db,
+            "retention_sweeps",
+            row!(retention_sweeps { class: "t", swept_at: 1, rows_at: 2, rows_last: 3, rows_total: 4, mark: "m" }),
+        )
+        .await;
+        assert_matches(
+            db,
             "privacy_requests",
             row!(privacy_requests {
                 id: "p",
@@ -554,6 +584,7 @@ async fn entities_match_the_migration() {
                 due_at: 1,
                 next_at: 2,
                 attempts: 3,
+                claimed_by: "n".to_owned(),
                 last_error: "e".to_owned(),
                 progress: "{}",
                 record: "{}".to_owned(),

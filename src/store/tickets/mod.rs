@@ -259,6 +259,40 @@ pub async fn close_idle(db: &Db, before: Timestamp, now: Timestamp, limit: u64) 
     db.within(async { sql::execute(db.write(), text, [now.into(), before.into(), limit.into()]).await }).await
 }
 
+/// Deletes at most `limit` tickets that were closed before `before`, with their messages and attachments. Answers with their number and with
+/// the blobs that no row names any more.
+pub async fn delete_closed(db: &Db, before: Timestamp, limit: u64) -> Result<(u64, Vec<String>), StoreError> {
+    use pixgate_entities::{ticket_attachments, ticket_messages, tickets};
+    let closed = tickets::Entity::find()
+        .select_only()
+        .column(tickets::Column::Id)
+        .filter(tickets::Column::Status.eq("closed"))
+        .filter(tickets::Column::ClosedAt.lt(before))
+        .limit(limit);
+    db.within(async {
+        let transaction = db.begin().await?;
+        let ids: Vec<String> = closed.into_tuple().all(&transaction).await?;
+        if ids.is_empty() {
+            return Ok((0, Vec::new()));
+        }
+        let blobs = ticket_attachments::Entity::find()
+            .select_only()
+            .column(ticket_attachments::Column::Blob)
+            .filter(ticket_attachments::Column::TicketId.is_in(&ids))
+            .into_tuple()
+            .all(&transaction)
+            .await?;
+        let attachments = ticket_attachments::Entity::delete_many().filter(ticket_attachments::Column::TicketId.is_in(&ids));
+        attachments.exec(&transaction).await?;
+        let messages = ticket_messages::Entity::delete_many().filter(ticket_messages::Column::TicketId.is_in(&ids));
+        messages.exec(&transaction).await?;
+        let deleted = tickets::Entity::delete_many().filter(tickets::Column::Id.is_in(&ids)).exec(&transaction).await?;
+        transaction.commit().await?;
+        Ok((deleted.rows_affected, blobs))
+    })
+    .await
+}
+
 /// When one more fits, if the account has too many already. Locks the account until the end of the transaction.
 async fn too_many(
     transaction: &DatabaseTransaction,

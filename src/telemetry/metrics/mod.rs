@@ -118,6 +118,7 @@ struct Inner {
     outbox: Family<[(&'static str, &'static str); 1], Gauge>,
     screening_hits: [Counter; Action::ALL.len()],
     screening_hits_lost: Counter,
+    contents_lost: Counter,
     actors: Arc<ActorSource>,
 }
 
@@ -145,6 +146,13 @@ impl Metrics {
         registry.register("screening_hits", "Hits of screening rules, by what they led to", screening_hits.clone());
         let screening_hits_lost =
             registered(&mut registry, "screening_hits_lost", "Hits that could not be kept for the operator", Counter::default());
+
+        let contents_lost = registered(
+            &mut registry,
+            "contents_lost",
+            "Calls whose request and answer were to be kept and could not be",
+            Counter::default(),
+        );
 
         let holds_open = registered(&mut registry, "holds_open", "Holds of calls that run now", Gauge::default());
         let journal_lag_seconds =
@@ -185,6 +193,7 @@ impl Metrics {
             outbox,
             screening_hits: array::from_fn(|action| screening_hits.get_or_create_owned(&[("action", Action::ALL[action].as_str())])),
             screening_hits_lost,
+            contents_lost,
             actors,
         }))
     }
@@ -232,6 +241,10 @@ impl Metrics {
 
     pub fn screening_hits_lost(&self, hits: usize) {
         self.0.screening_hits_lost.inc_by(hits as u64);
+    }
+
+    pub fn contents_lost(&self, calls: usize) {
+        self.0.contents_lost.inc_by(calls as u64);
     }
 
     /// An upstream was deleted or renamed.

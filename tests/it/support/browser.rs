@@ -25,7 +25,12 @@ pub struct Browser {
 
 impl Browser {
     pub fn new(app: &TestApp) -> Self {
-        Self { caller: Caller::new(&app.url, ""), origin: app.url.clone(), cookies: Vec::new(), csrf_token: String::new() }
+        Self::at(&app.url)
+    }
+
+    /// In front of a gateway with this URL.
+    pub fn at(url: &str) -> Self {
+        Self { caller: Caller::new(url, ""), origin: url.to_owned(), cookies: Vec::new(), csrf_token: String::new() }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

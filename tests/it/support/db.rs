@@ -146,6 +146,37 @@ impl TestDatabase {
         text
     }
 
+    /// One text, straight from the database.
+    pub async fn text(&self, sql: &str) -> String {
+        let connection = connect(&self.url).await;
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        let row = connection.query_one_raw(statement).await.expect("a query").expect("a row");
+        let text = row.try_get_by_index(0).expect("a text");
+        connection.close().await.expect("closed");
+        text
+    }
+
+    /// Columns of a table: name, type in lower case, and whether it may be null.
+    pub async fn columns(&self, table: &str) -> Vec<(String, String, bool)> {
+        let connection = connect(&self.url).await;
+        let sql = if self.is_postgres() {
+            format!(
+                "SELECT CAST(column_name AS TEXT) AS n, CAST(data_type AS TEXT) AS t, CASE is_nullable WHEN 'YES' THEN 0 ELSE 1 END AS r \
+                FROM information_schema.columns WHERE table_schema = 'public' AND table_name = '{table}'"
+            )
+        } else {
+            format!("SELECT name AS n, LOWER(type) AS t, \"notnull\" AS r FROM pragma_table_info('{table}')")
+        };
+        let rows = connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await.expect("the columns");
+        let column = |row: &sea_orm::QueryResult| {
+            let required: i32 = row.try_get("", "r").expect("a flag");
+            (row.try_get("", "n").expect("a name"), row.try_get("", "t").expect("a type"), required == 0)
+        };
+        let columns = rows.iter().map(column).collect();
+        connection.close().await.expect("closed");
+        columns
+    }
+
     /// One number, straight from the database.
     pub async fn number(&self, sql: &str) -> i64 {
         let connection = connect(&self.url).await;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod db;
 pub mod dialects;
 pub mod identity;
+pub mod otlp;
 pub mod process;
 pub mod realtime;
 pub mod smtp;
