@@ -31,8 +31,8 @@ pub enum StreamEvent {
         block: u32,
         signature: Signature,
     },
-    /// Of a text block that is open. Its span is of text that was given out before; without one it is for the whole block, of which more
-    /// may come.
+    /// What a text block that is open is based on. A span lies in the text that was given out; without one it is the whole block, of which
+    /// more may come.
     Cited {
         choice: u32,
         block: u32,

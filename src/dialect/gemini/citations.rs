@@ -100,7 +100,8 @@ impl Found {
         text.get(bytes.clone()).is_some_and(|found| self.text.as_deref().is_none_or(|told| told == found))
     }
 
-    /// Places the citation in a text that follows `before` in the whole answer's; `None` when it is about another one.
+    /// Places the citation in a text that follows `before` in the whole answer's; `None` when it is about what came before. One that does
+    /// not fit the text stands for all of it.
     pub fn within(mut self, before: &str, text: &str) -> Option<Citation> {
         if self.bytes.is_empty() {
             return Some(self.citation);
@@ -108,7 +109,7 @@ impl Found {
         let start = self.bytes.start.checked_sub(before.len())?;
         let bytes = start..self.bytes.end - before.len();
         self.citation.span = span_of_bytes(text, &bytes).filter(|_| self.is_at(text, &bytes));
-        self.citation.span.is_some().then_some(self.citation)
+        Some(self.citation)
     }
 }
 
@@ -264,8 +265,7 @@ impl Written {
             self.grounding_chunks.push(chunk);
             self.grounding_chunks.len() - 1
         });
-        let segment =
-            WrittenSegment { part_index, start_index: from + bytes.start, end_index: from + bytes.end, text: covered.to_owned() };
+        let segment = WrittenSegment { part_index, start_index: from + bytes.start, end_index: from + bytes.end, text: covered.to_owned() };
         match self.grounding_supports.last_mut().filter(|last| last.segment == segment) {
             Some(last) => last.grounding_chunk_indices.push(at),
             None => self.grounding_supports.push(WrittenSupport { segment, grounding_chunk_indices: vec![at] }),

@@ -95,8 +95,7 @@ mod tests {
             {"type":"url_citation","start_index":0,"end_index":0,"url":"https://b.example","title":""},
             {"type":"file_citation","file_id":"file_1","filename":"a.pdf","index":3}, null, {"url":""}, {"url":"x","start_index":-1}]"#));
         let page = |url: &str| Citation { url: Some(url.to_owned()), ..Citation::default() };
-        let first =
-            Citation { span: Some(1..4), title: Some("A".to_owned()), quote: Some("so".to_owned()), ..page("https://a.example") };
+        let first = Citation { span: Some(1..4), title: Some("A".to_owned()), quote: Some("so".to_owned()), ..page("https://a.example") };
         assert_eq!(read, [first, page("https://b.example")]);
         assert!(super::read(&raw("{}")).is_empty());
     }

@@ -10,7 +10,7 @@ use crate::dialect::{
     sse::Event,
 };
 
-/// Text beyond this is not kept, and what supports it is not told.
+/// Text beyond this is not kept, and what supports it stands for all of its block.
 const SAID_BYTES_MAX: usize = 1024 * 1024;
 /// Candidates beyond this are nonsense.
 const CANDIDATES_MAX: usize = 128;

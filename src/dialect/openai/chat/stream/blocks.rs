@@ -197,8 +197,14 @@ impl Blocks {
             },
         };
         events.push(StreamEvent::BlockStart { choice: self.choice, block, start });
-        let mut open =
-            Open { key, block, is_empty: true, characters: 0, ended: key == Key::Thought && !signatures.is_empty(), arguments: Balance::default() };
+        let mut open = Open {
+            key,
+            block,
+            is_empty: true,
+            characters: 0,
+            ended: key == Key::Thought && !signatures.is_empty(),
+            arguments: Balance::default(),
+        };
         push_delta(self.choice, &mut open, &text, events);
         events.extend(signatures.into_iter().map(|signature| StreamEvent::Signed { choice: self.choice, block, signature }));
         self.open = Some(open);
