@@ -64,6 +64,7 @@ pub(super) fn read_one(raw: &RawValue) -> Option<Citation> {
     })
 }
 
+#[expect(clippy::enum_variant_names, reason = "the vendor's names")]
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Written<'a> {
