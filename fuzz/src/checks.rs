@@ -146,7 +146,9 @@ fn check_order(events: &[StreamEvent]) {
                 assert_eq!(expected, block, "{events:?}");
                 *expected += 1;
             }
-            StreamEvent::Delta { choice, block, .. } | StreamEvent::Signed { choice, block, .. } => {
+            StreamEvent::Delta { choice, block, .. }
+            | StreamEvent::Signed { choice, block, .. }
+            | StreamEvent::Cited { choice, block, .. } => {
                 assert_eq!(open.get(choice), Some(block), "{events:?}");
             }
             StreamEvent::BlockStop { choice, block } => assert_eq!(open.remove(choice), Some(*block), "{events:?}"),

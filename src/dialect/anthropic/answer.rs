@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{STRUCTURED_ANSWER, answer_id, stop, usage, wire};
+use super::{STRUCTURED_ANSWER, answer_id, citations, stop, usage, wire};
 use crate::{
     dialect::{
         Charge, Dialect, Garbage, Whole,
-        canonical::{Answer, Block, Choice, Content, Finish, Json, Signature, ToolKind},
+        canonical::{Answer, Block, Choice, Citation, Content, Finish, Json, Signature, ToolKind, citation},
         errors,
         format::Writing,
         json::{self, Edit, Prose, Text},
@@ -54,6 +54,8 @@ pub(super) struct Fragment<'a> {
     pub kind: Prose<'a>,
     #[serde(borrow, default)]
     pub text: Option<Prose<'a>>,
+    #[serde(borrow, default)]
+    pub citations: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub thinking: Option<Prose<'a>>,
     #[serde(borrow, default)]
@@ -183,6 +185,7 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, Garbage> {
 fn read_block(raw: &RawValue) -> Option<Block> {
     let fragment: Fragment<'_> = serde_json::from_str(raw.get()).ok()?;
     let kind = fragment.kind.0.into_owned();
+    let citations = fragment.citations.filter(|_| kind == "text").map(citations::read).unwrap_or_default();
     let content = match &*kind {
         "text" => Content::Text(owned(fragment.text)),
         "thinking" => Content::Reasoning { text: owned(fragment.thinking), signature: signed(owned(fragment.signature), false) },
@@ -207,7 +210,7 @@ fn read_block(raw: &RawValue) -> Option<Block> {
         Content::Reasoning { text, signature } => text.is_empty() && signature.is_none(),
         _ => false,
     };
-    (!is_empty).then(|| Block::new(content))
+    (!is_empty).then(|| Block { citations, ..Block::new(content) })
 }
 
 /// Writes an answer with every member that Anthropic's own has, `null` where nothing is known.
@@ -223,6 +226,15 @@ pub(super) fn write(answer: &Answer, writing: &Writing, charge: &Charge) -> Byte
     let mut position = 0;
     for block in choice.into_iter().flat_map(|choice| &choice.blocks) {
         has_calls |= matches!(block.content, Content::ToolCall { .. });
+        if let (Content::Text(text), false) = (&block.content, block.citations.is_empty()) {
+            // A block is cited as a whole, so texts are cut where they are cited.
+            for (piece, cited) in citation::pieces(text, &block.citations) {
+                out.extend_from_slice(if position > 0 { b"," } else { b"" });
+                write_text(piece, cited, &mut out);
+                position += 1;
+            }
+            continue;
+        }
         let start = out.len();
         if position > 0 {
             out.push(b',');
@@ -251,6 +263,14 @@ pub(super) fn push_optional(out: &mut Vec<u8>, text: Option<&str>) {
         Some(text) => json::push_string(out, text),
         None => out.extend_from_slice(b"null"),
     }
+}
+
+fn write_text<'a>(text: &str, cited: impl IntoIterator<Item = &'a Citation>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"type":"text","citations":"#);
+    citations::push_all(out, cited);
+    out.extend_from_slice(br#","text":"#);
+    json::push_string(out, text);
+    out.push(b'}');
 }
 
 /// Answers whether there was anything to write.

@@ -5,6 +5,7 @@
 //! run (searches, code), which pass untouched to upstreams of this format and to no other.
 
 mod answer;
+mod citations;
 pub mod errors;
 mod fields;
 mod request;

@@ -5,12 +5,14 @@
 //! which are forwarded as they came and never pass through here.
 
 mod answer;
+pub mod citation;
 mod embeddings;
 mod json;
 mod request;
 mod stream;
 
 pub use answer::{Answer, Choice, Finish};
+pub use citation::Citation;
 pub use embeddings::{Embedded, EmbeddingInput, Embeddings, Encoding, Vector};
 pub use json::Json;
 pub use request::{

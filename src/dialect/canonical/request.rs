@@ -1,6 +1,6 @@
 //! What a chat call asks for.
 
-use super::Json;
+use super::{Citation, Json};
 use crate::dialect::{Dialect, Endpoint, tokens};
 
 /// What the chat format adds around each message, and once around all of them.
@@ -80,6 +80,8 @@ pub struct Block {
     pub content: Content,
     /// Where an upstream's prompt cache should end.
     pub cache: Option<CacheHint>,
+    /// What a text of an answer is based on. Empty in calls: what earlier answers cited is not carried to other formats.
+    pub citations: Vec<Citation>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -324,7 +326,7 @@ impl Reasoning {
 
 impl Block {
     pub fn new(content: Content) -> Self {
-        Self { content, cache: None }
+        Self { content, cache: None, citations: Vec::new() }
     }
 
     pub fn text(text: impl Into<String>) -> Self {

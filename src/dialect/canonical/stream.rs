@@ -1,6 +1,6 @@
 //! What happens in a streamed answer.
 
-use super::{Finish, Json, Signature, ToolKind};
+use super::{Citation, Finish, Json, Signature, ToolKind};
 use crate::domain::pricing::Quantities;
 
 /// One step of a streamed answer.
@@ -30,6 +30,13 @@ pub enum StreamEvent {
         choice: u32,
         block: u32,
         signature: Signature,
+    },
+    /// What a text block that is open is based on. A span lies in the text that was given out; without one it is the whole block, of which
+    /// more may come.
+    Cited {
+        choice: u32,
+        block: u32,
+        citation: Citation,
     },
     BlockStop {
         choice: u32,

@@ -4,9 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::citations;
 use crate::dialect::{
     Dialect,
-    canonical::{Block, CacheHint, Content, Json, Signature, Source, ToolKind},
+    canonical::{Block, CacheHint, Citation, Content, Json, Signature, Source, ToolKind},
     format::Unsupported,
     json::{Array, Object, Prose, Text},
     losses::{Losses, Part},
@@ -181,6 +182,9 @@ pub(super) struct Wire<'a> {
     pub reasoning_content: Option<Reasoning<'a>>,
     #[serde(borrow, default)]
     citations_content: Option<Citations<'a>>,
+    /// Of a stream.
+    #[serde(borrow, default)]
+    citation: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -221,6 +225,8 @@ struct ReasoningText<'a> {
 struct Citations<'a> {
     #[serde(borrow, default)]
     content: Option<Prose<'a>>,
+    #[serde(borrow, default)]
+    citations: Option<Vec<&'a RawValue>>,
 }
 
 pub(super) fn signature(value: &str, sealed: bool) -> Option<Signature> {
@@ -228,6 +234,11 @@ pub(super) fn signature(value: &str, sealed: bool) -> Option<Signature> {
 }
 
 impl Wire<'_> {
+    /// What the text that is being streamed is based on.
+    pub fn citation(&self) -> Option<Citation> {
+        self.citation.and_then(citations::read)
+    }
+
     /// `None` for what is empty or unknown.
     pub fn read(&self, position: usize) -> Option<Block> {
         if let Some(call) = &self.tool_use {
@@ -242,8 +253,10 @@ impl Wire<'_> {
             let signature = said.signature.as_ref().and_then(|value| signature(&value.0, false));
             return Some(Block::new(Content::Reasoning { text, signature }));
         }
-        let cited = self.citations_content.as_ref().and_then(|cited| cited.content.as_ref());
-        self.text.as_ref().or(cited).filter(|text| !text.0.is_empty()).map(|text| Block::text(&*text.0))
+        let cited = self.citations_content.as_ref();
+        let text = self.text.as_ref().or(cited.and_then(|cited| cited.content.as_ref())).filter(|text| !text.0.is_empty())?;
+        let sources = cited.and_then(|cited| cited.citations.as_ref()).into_iter().flatten();
+        Some(Block { citations: sources.filter_map(|raw| citations::read(raw)).collect(), ..Block::text(&*text.0) })
     }
 }
 

@@ -5,6 +5,7 @@
 //! format, signing, and the binary framing.
 
 mod answer;
+mod citations;
 mod content;
 mod request;
 mod stream;

@@ -138,6 +138,9 @@ impl Reader {
             let block = self.block(index, Kind::Text, events);
             events.push(StreamEvent::Delta { choice: 0, block, text: text.0.to_string() });
         }
+        if let (Some(citation), Some(open)) = (delta.citation(), self.open.as_ref().filter(|open| open.kind == Kind::Text)) {
+            events.push(StreamEvent::Cited { choice: 0, block: open.block, citation });
+        }
         if let Some(thought) = &delta.reasoning_content {
             let block = self.block(index, Kind::Thought, events);
             let text = thought.text.as_ref().map(|text| text.0.to_string()).filter(|text| !text.is_empty());

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    answer_id, logprobs, signature, usage,
+    answer_id, citations, logprobs, signature, usage,
     wire::{Candidate, Ending, Part, Response, finish_reason},
     written,
 };
@@ -49,9 +49,19 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, Garbage> {
 fn read_candidate(candidate: &Candidate<'_>, response_id: Option<&str>) -> Result<Choice, Garbage> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut calls = 0;
+    let found = citations::found(candidate);
+    let mut places = Vec::new();
     for part in candidate.parts() {
+        if !found.is_empty() {
+            // Where the text of this part will be.
+            places.push(match blocks.last().map(|block| &block.content) {
+                Some(Content::Text(said)) => (blocks.len() - 1, said.len()),
+                _ => (blocks.len(), 0),
+            });
+        }
         read_part(part, &mut blocks, &mut calls, response_id);
     }
+    citations::cite(&mut blocks, candidate.parts(), &places, found);
     let ending = candidate.ending();
     if ending == Some(Ending::Failed) {
         return Err(Garbage(candidate.failure()));
@@ -131,6 +141,8 @@ struct CandidateOut<'a> {
     index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs_result: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grounding_metadata: Option<citations::Written>,
 }
 
 /// Whether the caller wants to see thoughts: with Gemini it has to ask for them.
@@ -151,6 +163,7 @@ pub(super) fn write(answer: &Answer, writing: &Writing, charge: &Charge) -> Byte
         }),
         index,
         logprobs_result: choice.logprobs.as_ref().and_then(logprobs::from_chat),
+        grounding_metadata: grounding(&choice.blocks, thoughts),
     });
     let body = Body {
         candidates: candidates.collect(),
@@ -159,6 +172,19 @@ pub(super) fn write(answer: &Answer, writing: &Writing, charge: &Charge) -> Byte
         response_id: &answer_id(writing),
     };
     Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
+}
+
+fn grounding(blocks: &[Block], thoughts: bool) -> Option<citations::Written> {
+    if blocks.iter().all(|block| block.citations.is_empty()) {
+        return None;
+    }
+    let mut written = citations::Written::default();
+    for (index, block) in blocks.iter().filter(|block| part(block, thoughts).is_some()).enumerate() {
+        if let Content::Text(text) = &block.content {
+            block.citations.iter().for_each(|citation| written.add(citation, text, index, 0));
+        }
+    }
+    (!written.is_empty()).then_some(written)
 }
 
 fn part(block: &Block, thoughts: bool) -> Option<written::Part<'_>> {

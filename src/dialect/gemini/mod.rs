@@ -7,6 +7,7 @@
 //! Absent on purpose: fetching the files that a call points to, cached contents, and the Interactions API.
 
 mod answer;
+mod citations;
 pub mod embeddings;
 pub mod errors;
 mod fields;

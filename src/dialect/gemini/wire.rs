@@ -47,6 +47,10 @@ pub(super) struct Candidate<'a> {
     pub index: Option<u32>,
     #[serde(borrow, default, alias = "logprobs_result")]
     pub logprobs_result: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "grounding_metadata")]
+    pub grounding_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "citation_metadata")]
+    pub citation_metadata: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@
 //! `errors` writes and reads error bodies. Absent on purpose: the Responses API, and any change of fields beyond the model's name,
 //! `stream_options.include_usage` and the cost.
 
+pub(in crate::dialect) mod annotations;
 pub mod answer;
 pub mod chat;
 pub mod embeddings;

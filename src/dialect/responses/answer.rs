@@ -15,10 +15,11 @@ use super::{
 use crate::{
     dialect::{
         Charge, Garbage, Whole,
-        canonical::{Answer, Block, Choice, Content, Finish, Json, Signature, Source},
+        canonical::{Answer, Block, Choice, Citation, Content, Finish, Json, Signature, Source, citation::characters},
         errors::parse_upstream_error,
         format::Writing,
-        json::{self, Prose, Text},
+        json::{self, Array, Prose, Text},
+        openai::annotations,
         tokens,
     },
     domain::pricing::Quantities,
@@ -243,11 +244,11 @@ fn write_output(blocks: &[Block], ids: &Ids, status: Status, mut logprobs: Optio
         match &block.content {
             Content::Text(text) => {
                 let logprobs = logprobs.take().unwrap_or_else(|| "[]".to_owned());
-                parts.push(object::part(text, false, &logprobs));
+                parts.push(object::part(text, false, &write_annotations(text, &block.citations), &logprobs));
                 continue;
             }
             Content::Refusal(text) => {
-                parts.push(object::part(text, true, "[]"));
+                parts.push(object::part(text, true, "[]", "[]"));
                 continue;
             }
             _ => close(&mut parts, &mut items, "completed"),
@@ -270,6 +271,20 @@ fn write_output(blocks: &[Block], ids: &Ids, status: Status, mut logprobs: Optio
     }
     close(&mut parts, &mut items, status.of_item());
     format!("[{}]", items.join(","))
+}
+
+/// A JSON array. Positions are those of the part.
+fn write_annotations(text: &str, citations: &[Citation]) -> String {
+    let mut out = Vec::new();
+    let mut list = Array::new(&mut out);
+    for citation in citations {
+        let at = citation.span.clone().unwrap_or_else(|| 0..characters(text));
+        if let Some(annotation) = annotations::responses(citation, at) {
+            json::push(list.element(), &annotation);
+        }
+    }
+    drop(list);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn write_reasoning(ids: &Ids, index: usize, text: &str, signature: Option<&Signature>) -> String {

@@ -150,13 +150,13 @@ pub(super) fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A part of a message: `output_text`, or `refusal`.
-pub(super) fn part(text: &str, is_refusal: bool, logprobs: &str) -> String {
+/// A part of a message: `output_text`, or `refusal`. `annotations` and `logprobs` are JSON arrays.
+pub(super) fn part(text: &str, is_refusal: bool, annotations: &str, logprobs: &str) -> String {
     let text = json::quoted(text);
     if is_refusal {
         format!(r#"{{"type":"refusal","refusal":{text}}}"#)
     } else {
-        format!(r#"{{"type":"output_text","text":{text},"annotations":[],"logprobs":{logprobs}}}"#)
+        format!(r#"{{"type":"output_text","text":{text},"annotations":{annotations},"logprobs":{logprobs}}}"#)
     }
 }
 

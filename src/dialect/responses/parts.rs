@@ -9,8 +9,11 @@ use crate::dialect::{
     Invalid,
     canonical::{Block, CacheHint, Content, Json, Source, Unmodelled},
     json,
-    openai::media,
+    openai::{annotations, media},
 };
+
+/// What earlier answers were based on.
+const ANNOTATIONS: &str = "input[].content[].annotations";
 
 /// A text, or parts.
 pub(super) fn read(at: &str, raw: &RawValue, unmodelled: &mut Vec<Unmodelled>) -> Result<Vec<Block>, Invalid> {
@@ -27,6 +30,10 @@ pub(super) fn read(at: &str, raw: &RawValue, unmodelled: &mut Vec<Unmodelled>) -
 fn read_part(mut part: Fields<'_>, raw: &RawValue, unmodelled: &mut Vec<Unmodelled>) -> Result<Block, Invalid> {
     let kind = part.required_text("type")?;
     let cache = part.take("prompt_cache_breakpoint").map(|_| CacheHint { ttl: None });
+    let annotations = part.take("annotations").filter(|raw| kind == "output_text" && !matches!(raw.get(), "null" | "[]"));
+    if annotations.is_some() && !unmodelled.iter().any(|noted| noted.field == ANNOTATIONS) {
+        unmodelled.push(Unmodelled { field: ANNOTATIONS.to_owned(), harmless: true });
+    }
     let content = match &*kind {
         "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text" => Content::Text(said(&mut part, "text")?),
         "refusal" => Content::Refusal(said(&mut part, "refusal")?),
@@ -41,7 +48,7 @@ fn read_part(mut part: Fields<'_>, raw: &RawValue, unmodelled: &mut Vec<Unmodell
             Content::Opaque { kind: kind.to_owned(), json: Json::parse(raw.get()).unwrap_or_else(Json::null) }
         }
     };
-    Ok(Block { content, cache })
+    Ok(Block { content, cache, citations: annotations.map(annotations::read).unwrap_or_default() })
 }
 
 fn said(part: &mut Fields<'_>, name: &str) -> Result<String, Invalid> {

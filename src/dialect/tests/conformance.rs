@@ -21,7 +21,7 @@ use crate::{
     domain::pricing::Quantities,
 };
 
-fn writing(endpoint: Endpoint) -> Writing {
+pub(super) fn writing(endpoint: Endpoint) -> Writing {
     Writing {
         head: head(endpoint),
         call_id: "req_7".to_owned(),
@@ -113,7 +113,7 @@ fn settled(mut request: Request) -> Request {
     request
 }
 
-fn words() -> impl Strategy<Value = String> {
+pub(super) fn words() -> impl Strategy<Value = String> {
     "[a-z\u{e9}\u{1f980}\"\\\\\n]{1,8}x"
 }
 
@@ -258,6 +258,7 @@ impl Heard {
                 StreamEvent::Error { message } => panic!("{message}: {events:?}"),
                 StreamEvent::Start { .. }
                 | StreamEvent::Signed { .. }
+                | StreamEvent::Cited { .. }
                 | StreamEvent::Logprobs { .. }
                 | StreamEvent::End
                 | StreamEvent::Ping => {}
@@ -340,7 +341,7 @@ fn answer(endpoint: Endpoint, said: &[Said], finish: Finish, usage: Quantities) 
 }
 
 /// What a stream of these bytes, cut anywhere, is read as.
-fn read_stream(upstream: &dyn UpstreamFormat, bytes: &[u8], cuts: &[Index]) -> Vec<StreamEvent> {
+pub(super) fn read_stream(upstream: &dyn UpstreamFormat, bytes: &[u8], cuts: &[Index]) -> Vec<StreamEvent> {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
     at.sort_unstable();
     let (mut decoder, mut reader, mut events) = (Decoder::new(1 << 20), upstream.stream_reader(), Vec::new());

@@ -1,5 +1,6 @@
 //! What must hold for every chat format alike, and the table of what is carried between them.
 
+mod citations;
 mod conformance;
 mod table;
 

@@ -7,7 +7,7 @@ use crate::dialect::{
     Dialect, Endpoint,
     canonical::{
         Block, CacheHint, Content, Effort, Json, OutputFormat, Reasoning, Request, Role, Signature, Source, Tool, ToolChoice, ToolKind,
-        Turn,
+        Turn, Unmodelled,
     },
     format::{Aim, UpstreamFormat},
 };
@@ -85,7 +85,7 @@ fn think(request: &mut Request, reasoning: Reasoning) {
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 45] = [
+const ROWS: [Row; 46] = [
     row("instructions", ["`system`, `developer`", "`instructions`", "`system`", "`systemInstruction`"], |r| r.system.push(Block::text("kind"))),
     row("instructions in the middle", ["`system`, `developer`", "`system`, `developer`", "`system`", NOBODY], |r| turn(r, Role::System, Content::Text("now".into()))),
     row("name of a participant", ["`name`", NOBODY, NOBODY, NOBODY], |r| r.turns[0].name = Some("ann".into())),
@@ -123,6 +123,7 @@ const ROWS: [Row; 45] = [
     row("Claude's signed thoughts", ["`reasoning_details`", "`reasoning`", "`thinking`", NOBODY], |r| thought(r, Dialect::Anthropic)),
     row("OpenAI's sealed thoughts", ["`reasoning_details`", "`reasoning`", NOBODY, NOBODY], |r| thought(r, Dialect::OpenAi)),
     row("Gemini's signed thoughts", ["`reasoning_details`", "`reasoning`", NOBODY, "`thoughtSignature`"], |r| thought(r, Dialect::Gemini)),
+    row("what earlier answers cite", ["`annotations`", "`annotations`", "`citations`", NOBODY], |r| r.unmodelled.push(Unmodelled { field: "citations".into(), harmless: true })),
     row("answer as JSON", ["`json_object`", "`json_object`", NOBODY, "`responseMimeType`"], |r| r.output = OutputFormat::JsonObject),
     row("answer by a schema", ["`json_schema`", "`json_schema`", "`output_config.format`", "`responseJsonSchema`"], |r| r.output = OutputFormat::JsonSchema { name: None, description: None, schema: Json::empty_object(), strict: None }),
     row("verbosity", ["`verbosity`", "`text.verbosity`", NOBODY, NOBODY], |r| r.verbosity = Some("low".into())),

@@ -72,11 +72,11 @@ impl Blocks {
             }
             _ => {
                 self.check_search_result(&kind, &mut fields, place)?;
-                return Ok(Block { content: opaque(&kind, raw), cache });
+                return Ok(Block { cache, ..Block::new(opaque(&kind, raw)) });
             }
         };
         if matches!(content, Content::Opaque { .. }) {
-            return Ok(Block { content, cache });
+            return Ok(Block { cache, ..Block::new(content) });
         }
         // Ids of runs on Anthropic's servers say nothing to others.
         let _ = (fields.take("caller"), fields.take("toolset_name"));
@@ -86,7 +86,7 @@ impl Blocks {
                 self.unmodelled.push(Unmodelled { field, harmless });
             }
         }
-        Ok(Block { content, cache })
+        Ok(Block { cache, ..Block::new(content) })
     }
 
     fn read_text(&mut self, fields: &mut Fields<'_>, place: Place) -> Result<String, Invalid> {

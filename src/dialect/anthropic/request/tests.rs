@@ -76,7 +76,7 @@ fn a_full_call_is_read() {
     let expected = Request {
         model: "claude".to_owned(),
         streamed: true,
-        system: vec![Block { content: Content::Text("Be brief.".to_owned()), cache: Some(CacheHint { ttl: Some("1h".to_owned()) }) }],
+        system: vec![Block { cache: Some(CacheHint { ttl: Some("1h".to_owned()) }), ..Block::text("Be brief.") }],
         turns: vec![
             Turn {
                 role: Role::User,

@@ -52,6 +52,8 @@ struct Delta<'a> {
     #[serde(borrow, default)]
     thinking: Option<Prose<'a>>,
     #[serde(borrow, default)]
+    citation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     partial_json: Option<Prose<'a>>,
     #[serde(borrow, default)]
     signature: Option<Prose<'a>>,

@@ -7,7 +7,7 @@ use crate::dialect::{
     anthropic::{
         STRUCTURED_ANSWER,
         answer::{Fragment, owned, signed},
-        stop, usage,
+        citations, stop, usage,
     },
     canonical::{BlockStart, Finish, StreamEvent, ToolKind},
     format::StreamReader,
@@ -34,6 +34,7 @@ pub(in crate::dialect::anthropic) struct Reader {
 struct Open {
     block: u32,
     is_call: bool,
+    is_text: bool,
     /// The whole input, when it came with the start of a call.
     input: Option<String>,
     has_delta: bool,
@@ -72,14 +73,17 @@ impl Reader {
         let block = self.next_block;
         self.next_block += 1;
         let is_call = matches!(start, BlockStart::ToolCall { .. });
+        let is_text = start == BlockStart::Text;
         self.has_calls |= is_call;
         // Usually an empty object, filled by deltas.
         let input = fragment.input.map(RawValue::get).filter(|input| json::is_object(input) && !is_empty(input));
-        self.open = Some((index, Some(Open { block, is_call, input: input.map(str::to_owned), has_delta: false })));
+        self.open = Some((index, Some(Open { block, is_call, is_text, input: input.map(str::to_owned), has_delta: false })));
         events.push(StreamEvent::BlockStart { choice: 0, block, start });
         if !text.is_empty() {
             events.push(StreamEvent::Delta { choice: 0, block, text });
         }
+        let cited = fragment.citations.filter(|_| is_text).map(citations::read).unwrap_or_default();
+        events.extend(cited.into_iter().map(|citation| StreamEvent::Cited { choice: 0, block, citation }));
         if let Some(signature) = signature {
             events.push(StreamEvent::Signed { choice: 0, block, signature });
         }
@@ -96,6 +100,7 @@ impl Reader {
             let fragment = Fragment {
                 kind: json::Prose(kind.into()),
                 text: None,
+                citations: None,
                 thinking: None,
                 signature: None,
                 data: None,
@@ -112,6 +117,9 @@ impl Reader {
             open.has_delta = true;
             events.push(StreamEvent::Delta { choice: 0, block, text: text.to_owned() });
         }
+        if let Some(citation) = delta.citation.filter(|_| open.is_text).and_then(citations::read_one) {
+            events.push(StreamEvent::Cited { choice: 0, block, citation });
+        }
         if let Some(signature) = delta.signature.as_ref().and_then(|signature| signed(signature.0.clone().into_owned(), false)) {
             events.push(StreamEvent::Signed { choice: 0, block, signature });
         }
@@ -119,7 +127,7 @@ impl Reader {
 
     fn close(&mut self, events: &mut Vec<StreamEvent>) {
         let Some((_, Some(open))) = self.open.take() else { return };
-        let Open { block, is_call, input, has_delta } = open;
+        let Open { block, is_call, input, has_delta, .. } = open;
         match input {
             Some(input) if !has_delta => events.push(StreamEvent::Delta { choice: 0, block, text: input }),
             // A tool without arguments streams none, and none are an empty object.

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     dialect::{
         CallHead, Charge, Dialect, Endpoint, ErrorBody, Meter, Step,
-        canonical::{BlockStart, Finish, Signature, StreamEvent, ToolKind},
+        canonical::{BlockStart, Citation, Finish, Signature, StreamEvent, ToolKind},
         format::{StreamReader, StreamWriter, Writing},
         sse::{Decoder, Event},
     },
@@ -39,7 +39,7 @@ fn good() -> Vec<String> {
         stop(1),
         start(2, json!({"type": "text", "text": ""})),
         delta(2, json!({"type": "text_delta", "text": "Größe "})),
-        delta(2, json!({"type": "citations_delta", "citation": {"type": "char_location"}})),
+        delta(2, json!({"type": "citations_delta", "citation": {"type": "web_search_result_location", "url": "https://a.example"}})),
         delta(2, json!({"type": "text_delta", "text": "🦀"})),
         stop(2),
         start(3, json!({"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}})),
@@ -219,6 +219,11 @@ fn a_stream_is_read_in_order() {
             end(0),
             begin(1, BlockStart::Text),
             said(1, "Größe "),
+            StreamEvent::Cited {
+                choice: 0,
+                block: 1,
+                citation: Citation { url: Some("https://a.example".to_owned()), ..Citation::default() }
+            },
             said(1, "🦀"),
             end(1),
             begin(2, call("toolu_1")),

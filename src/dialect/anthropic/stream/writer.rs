@@ -4,9 +4,9 @@ use crate::dialect::{
     Charge, Dialect, ErrorBody,
     anthropic::{
         answer::{call_id, push_call, push_optional, push_sealed},
-        answer_id, errors, stop, usage,
+        answer_id, citations, errors, stop, usage,
     },
-    canonical::{BlockStart, Finish, Signature, StreamEvent},
+    canonical::{BlockStart, Citation, Finish, Signature, StreamEvent},
     format::{StreamWriter, Writing},
     json,
 };
@@ -131,14 +131,28 @@ impl Writer {
         }
     }
 
+    /// The text is out, and cannot be cut where it is cited: the citation stands for its block.
+    fn cite(&self, citation: &Citation, out: &mut Vec<u8>) {
+        let mut written = Vec::new();
+        if self.open == Open::Text && citations::push(&mut written, citation) {
+            self.push_head(r#"{"type":"citations_delta","citation":"#, out);
+            out.extend_from_slice(&written);
+            out.extend_from_slice(b"}}\n\n");
+        }
+    }
+
     /// `head` is the delta up to its text.
     fn push_delta(&self, head: &str, text: &str, out: &mut Vec<u8>) {
+        self.push_head(head, out);
+        json::push_string(out, text);
+        out.extend_from_slice(b"}}\n\n");
+    }
+
+    fn push_head(&self, head: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
         out.extend_from_slice(self.index.to_string().as_bytes());
         out.extend_from_slice(b",\"delta\":");
         out.extend_from_slice(head.as_bytes());
-        json::push_string(out, text);
-        out.extend_from_slice(b"}}\n\n");
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
@@ -163,6 +177,7 @@ impl StreamWriter for Writer {
             StreamEvent::BlockStart { choice: 0, start, .. } => self.begin(start, out),
             StreamEvent::Delta { choice: 0, text, .. } => self.delta(text, out),
             StreamEvent::Signed { choice: 0, signature, .. } => self.sign(signature, out),
+            StreamEvent::Cited { choice: 0, citation, .. } => self.cite(citation, out),
             StreamEvent::BlockStop { choice: 0, .. } => self.close(out),
             StreamEvent::Usage(quantities) => self.usage = *quantities,
             StreamEvent::Finish { choice: 0, finish, stop_sequence } => {

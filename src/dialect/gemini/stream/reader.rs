@@ -4,12 +4,14 @@ use crate::dialect::{
     canonical::{BlockStart, Finish, StreamEvent, ToolKind},
     format::StreamReader,
     gemini::{
-        logprobs, signature, usage,
+        citations, logprobs, signature, usage,
         wire::{Candidate, Ending, Part, Response},
     },
     sse::Event,
 };
 
+/// Text beyond this is not kept, and what supports it stands for all of its block.
+const SAID_BYTES_MAX: usize = 1024 * 1024;
 /// Candidates beyond this are nonsense.
 const CANDIDATES_MAX: usize = 128;
 
@@ -31,6 +33,9 @@ struct State {
     calls: usize,
     has_content: bool,
     ending: Option<Ending>,
+    /// All text so far, up to a limit, and where the text that is open begins: positions of citations count its bytes.
+    said: String,
+    open_from: usize,
 }
 
 /// What goes on until something else comes.
@@ -106,9 +111,15 @@ impl Reader {
             self.choices.resize_with(index as usize + 1, State::default);
         }
         let Some(state) = self.choices.get_mut(index as usize) else { return };
+        let mut found = citations::found(candidate);
         for part in candidate.parts() {
+            if state.ends_text(part) {
+                // What comes with the end of a text is about it.
+                state.cite(std::mem::take(&mut found), index, events);
+            }
             state.read(part, index, self.response_id.as_deref(), events);
         }
+        state.cite(found, index, events);
         if let Some(logprobs) = candidate.logprobs_result.and_then(logprobs::to_chat) {
             events.push(StreamEvent::Logprobs { choice: index, logprobs });
         }
@@ -136,6 +147,9 @@ impl State {
         if !text.is_empty() {
             self.has_content = true;
             let block = self.open(kind, choice, events);
+            if kind == Open::Text && self.said.len() < SAID_BYTES_MAX {
+                self.said.push_str(text);
+            }
             events.push(StreamEvent::Delta { choice, block, text: text.to_owned() });
         }
         if let Some(signature) = signed {
@@ -144,6 +158,21 @@ impl State {
             events.push(StreamEvent::Signed { choice, block, signature });
             self.close(choice, events);
         }
+    }
+
+    /// Whether this part closes a text and is no text itself.
+    fn ends_text(&self, part: &Part<'_>) -> bool {
+        self.open == Some(Open::Text) && (part.function_call.is_some() || part.is_thought() || part.text().is_empty())
+    }
+
+    /// Gives out what supports the text that is open; an earlier one has ended and takes no more.
+    fn cite(&self, found: Vec<citations::Found>, choice: u32, events: &mut Vec<StreamEvent>) {
+        if found.is_empty() || self.open != Some(Open::Text) {
+            return;
+        }
+        let (block, (before, text)) = (self.blocks.saturating_sub(1), self.said.split_at(self.open_from));
+        let cited = found.into_iter().filter_map(|found| found.within(before, text));
+        events.extend(cited.map(|citation| StreamEvent::Cited { choice, block, citation }));
     }
 
     fn begin(&mut self, choice: u32, start: BlockStart, events: &mut Vec<StreamEvent>) -> u32 {
@@ -160,6 +189,7 @@ impl State {
         }
         self.close(choice, events);
         self.open = Some(kind);
+        self.open_from = self.said.len();
         self.begin(choice, if kind == Open::Text { BlockStart::Text } else { BlockStart::Reasoning }, events)
     }
 

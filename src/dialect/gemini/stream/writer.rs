@@ -3,9 +3,9 @@
 use super::Frame;
 use crate::dialect::{
     Charge, ErrorBody,
-    canonical::{BlockStart, Finish, Signature, StreamEvent, ToolKind},
+    canonical::{BlockStart, Citation, Finish, Signature, StreamEvent, ToolKind},
     format::{StreamWriter, Writing},
-    gemini::{answer::shows_thoughts, answer_id, logprobs, usage, wire::finish_reason, written::Part},
+    gemini::{answer::shows_thoughts, answer_id, citations, logprobs, usage, wire::finish_reason, written::Part},
     json::push_string,
 };
 
@@ -18,6 +18,18 @@ pub(in crate::dialect::gemini) struct Writer {
     /// Blocks strictly follow each other, so one per choice is enough.
     open: Vec<(u32, Open)>,
     finishes: Vec<(u32, Finish)>,
+    said: Vec<(u32, Said)>,
+}
+
+/// The text of a choice, and what supports it, which is told at the end.
+#[derive(Default)]
+struct Said {
+    /// Bytes of all texts before the one that is open.
+    before: usize,
+    open: String,
+    /// Of the open text.
+    cited: Vec<Citation>,
+    grounding: citations::Written,
 }
 
 /// The block of a choice that is being written.
@@ -52,6 +64,7 @@ impl Writer {
             shows_thoughts: shows_thoughts(writing),
             open: Vec::new(),
             finishes: Vec::new(),
+            said: Vec::new(),
         }
     }
 
@@ -61,6 +74,14 @@ impl Writer {
             self.open.len() - 1
         });
         &mut self.open[at].1
+    }
+
+    fn said(&mut self, choice: u32) -> &mut Said {
+        let at = self.said.iter().position(|(known, _)| *known == choice).unwrap_or_else(|| {
+            self.said.push((choice, Said::default()));
+            self.said.len() - 1
+        });
+        &mut self.said[at].1
     }
 
     /// One event with one part, written by `part`, and what stands behind the content.
@@ -86,6 +107,18 @@ impl Writer {
     }
 }
 
+impl Said {
+    /// The open text is whole: now its parts can be told.
+    fn end(&mut self) {
+        for citation in std::mem::take(&mut self.cited) {
+            // Clients join the parts of a stream into one.
+            self.grounding.add(&citation, &self.open, 0, self.before);
+        }
+        self.before += self.open.len();
+        self.open.clear();
+    }
+}
+
 impl StreamWriter for Writer {
     fn answer_id(&self) -> &str {
         &self.id
@@ -108,6 +141,9 @@ impl StreamWriter for Writer {
                     Open::Thought => true,
                     Open::Text | Open::Nothing => false,
                 };
+                if !is_thought {
+                    self.said(*choice).open.push_str(text);
+                }
                 if !is_thought || self.shows_thoughts {
                     self.push_text(out, *choice, text, is_thought);
                 }
@@ -117,7 +153,11 @@ impl StreamWriter for Writer {
                     *signature = Some(signed.clone());
                 }
             }
+            StreamEvent::Cited { choice, citation, .. } => self.said(*choice).cited.push(citation.clone()),
             StreamEvent::BlockStop { choice, .. } => {
+                if matches!(self.open(*choice), Open::Text) {
+                    self.said(*choice).end();
+                }
                 if let Open::Call { id, name, kind, arguments, signature } = std::mem::take(self.open(*choice)) {
                     let arguments = if arguments.is_empty() { "{}" } else { &arguments };
                     let part = serde_json::to_vec(&Part::call(&id, &name, arguments, kind, signature.as_ref())).unwrap_or_default();
@@ -146,8 +186,12 @@ impl StreamWriter for Writer {
             for (at, (choice, finish)) in finishes.iter().enumerate() {
                 out.extend_from_slice(if at > 0 { b"," } else { b"" });
                 let reason = finish_reason(*finish);
+                let grounding = self.said.iter().find(|(known, said)| known == choice && !said.grounding.is_empty());
+                let grounding = grounding.map_or_else(String::new, |(_, said)| {
+                    format!(",\"groundingMetadata\":{}", serde_json::to_string(&said.grounding).unwrap_or_default())
+                });
                 let candidate = format!(
-                    "{{\"content\":{{\"parts\":[{{\"text\":\"\"}}],\"role\":\"model\"}},\"finishReason\":\"{reason}\",\"index\":{choice}}}"
+                    "{{\"content\":{{\"parts\":[{{\"text\":\"\"}}],\"role\":\"model\"}},\"finishReason\":\"{reason}\"{grounding},\"index\":{choice}}}"
                 );
                 out.extend_from_slice(candidate.as_bytes());
             }
@@ -155,6 +199,10 @@ impl StreamWriter for Writer {
             out.extend_from_slice(usage::with_cost(None, charge).as_bytes());
             out.extend_from_slice(tail);
         });
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.said.iter().map(|(_, said)| said.open.len() + said.grounding.bytes()).sum()
     }
 
     fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::dialect::{
     Charge, Garbage,
-    canonical::{Answer, Block, Choice, Content, Finish, ToolKind},
+    canonical::{Answer, Block, Choice, Citation, Content, Finish, ToolKind, citation::characters},
     errors,
     format::Writing,
-    json::{self, Object},
-    openai::{stated_error, usage},
+    json::{self, Array, Object},
+    openai::{annotations, stated_error, usage},
 };
 
 /// Reads an answer. One that is an error in itself is garbage that says so.
@@ -50,6 +50,7 @@ fn read_choice(choice: &wire::Choice<'_>) -> Choice {
                 Piece::Thought(text) => Content::Reasoning { text: text.into_owned(), signature: None },
             }));
         });
+        cite(&mut blocks, said.citations());
         blocks.extend(said.refusal().map(|text| Block::new(Content::Refusal(text.to_owned()))));
         for call in said.tool_calls.iter().flatten() {
             let id = call.id.as_ref().map_or("", |id| &id.0);
@@ -71,6 +72,22 @@ fn read_choice(choice: &wire::Choice<'_>) -> Choice {
         stop_sequence: choice.stop_sequence(),
         logprobs: choice.logprobs(),
         blocks,
+    }
+}
+
+/// Gives the citations of a message to the texts it is made of.
+fn cite(blocks: &mut [Block], citations: Vec<Citation>) {
+    if citations.is_empty() {
+        return;
+    }
+    let mut from = 0;
+    let last = blocks.iter().rposition(|block| matches!(block.content, Content::Text(_)));
+    for (at, block) in blocks.iter_mut().enumerate() {
+        let Content::Text(text) = &block.content else { continue };
+        let length = characters(text);
+        let here = |citation: &&Citation| citation.span.is_some() || Some(at) == last;
+        block.citations = citations.iter().filter(here).filter_map(|citation| citation.clone().within(from, length)).collect();
+        from = from.saturating_add(length);
     }
 }
 
@@ -150,7 +167,7 @@ fn write_choice(out: &mut Object<'_>, index: usize, choice: &Choice, legacy: boo
     message.put("role", "assistant");
     message.put("content", &said);
     message.put("refusal", &refusal);
-    message.array("annotations");
+    write_annotations(&mut message.array("annotations"), &choice.blocks);
     message.maybe("reasoning_content", (!thoughts.is_empty()).then_some(thoughts));
     if signed {
         write_details(&mut message, &choice.blocks);
@@ -161,6 +178,26 @@ fn write_choice(out: &mut Object<'_>, index: usize, choice: &Choice, legacy: boo
     drop(message);
     out.put("logprobs", &choice.logprobs);
     out.put("finish_reason", finish_word(choice.finish, calls > 0, refusal.is_some(), legacy));
+}
+
+/// Texts are joined, so positions count from the first.
+fn write_annotations(out: &mut Array<'_>, blocks: &[Block]) {
+    if blocks.iter().all(|block| block.citations.is_empty()) {
+        return;
+    }
+    let mut from = 0u32;
+    for block in blocks {
+        let Content::Text(text) = &block.content else { continue };
+        let length = characters(text);
+        for citation in &block.citations {
+            let span = citation.span.clone().unwrap_or(0..length);
+            let at = from.saturating_add(span.start)..from.saturating_add(span.end);
+            if let Some(annotation) = annotations::chat(citation, at) {
+                json::push(out.element(), &annotation);
+            }
+        }
+        from = from.saturating_add(length);
+    }
 }
 
 fn write_details(message: &mut Object<'_>, blocks: &[Block]) {

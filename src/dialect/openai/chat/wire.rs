@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::reasoning::Detail;
 use crate::dialect::{
-    canonical::Json,
+    canonical::{Citation, Json},
     json::{Prose, Text},
+    openai::annotations,
 };
 
 /// A chunk, or a whole answer.
@@ -51,6 +52,8 @@ pub(super) struct Choice<'a> {
 pub(super) struct Said<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    annotations: Option<&'a RawValue>,
     #[serde(borrow, default)]
     refusal: Option<Prose<'a>>,
     #[serde(borrow, default)]
@@ -125,6 +128,11 @@ impl<'a> Said<'a> {
 
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.as_ref().map(|text| &*text.0).filter(|text| !text.is_empty())
+    }
+
+    /// What the text of the message is based on, in positions of the whole message.
+    pub fn citations(&self) -> Vec<Citation> {
+        self.annotations.map(annotations::read).unwrap_or_default()
     }
 
     pub fn details(&self) -> Vec<Detail<'a>> {

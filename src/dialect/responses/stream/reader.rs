@@ -13,10 +13,11 @@ use super::super::{
     signature,
 };
 use crate::dialect::{
-    canonical::{Block, BlockStart, Content, Signature, StreamEvent, ToolKind},
+    canonical::{Block, BlockStart, Citation, Content, Signature, StreamEvent, ToolKind},
     errors::parse_upstream_error,
     format::StreamReader,
     json::{self, Prose, Text},
+    openai::annotations,
     sse::Event,
 };
 
@@ -58,6 +59,7 @@ struct Pending {
     /// Characters were given out or wait.
     said: bool,
     signature: Option<Signature>,
+    citations: Vec<Citation>,
     done: bool,
 }
 
@@ -95,6 +97,8 @@ struct Wire<'a> {
     arguments: Option<Prose<'a>>,
     #[serde(borrow, default)]
     input: Option<Prose<'a>>,
+    #[serde(borrow, default)]
+    annotation: Option<&'a RawValue>,
     #[serde(borrow, default)]
     item: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -157,6 +161,7 @@ impl Reader {
                     events.push(StreamEvent::Logprobs { choice: 0, logprobs: chat_logprobs(tokens) });
                 }
             }
+            "response.output_text.annotation.added" => self.cite(wire, events),
             "response.refusal.delta" => self.say(wire, || BlockStart::Refusal, &wire.delta, events),
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
                 self.say(wire, || BlockStart::Reasoning, &wire.delta, events);
@@ -263,8 +268,8 @@ impl Reader {
             }
             _ => return,
         };
-        let waiting = text.clone();
-        self.blocks.push_back(Pending { key: Key::default(), start, said: true, waiting, signature: signature.clone(), done: true });
+        let (key, waiting, citations) = (Key::default(), text.clone(), block.citations.clone());
+        self.blocks.push_back(Pending { key, start, said: true, waiting, signature: signature.clone(), citations, done: true });
         self.advance(events);
     }
 
@@ -277,7 +282,8 @@ impl Reader {
         // Only calls are written side by side: a thought or a text ends where something else begins.
         let speech = self.blocks.iter_mut().filter(|block| !matches!(block.start, BlockStart::ToolCall { .. }));
         speech.for_each(|block| block.done = true);
-        self.blocks.push_back(Pending { key, start, waiting: String::new(), said: false, signature: None, done: false });
+        let (waiting, citations) = (String::new(), Vec::new());
+        self.blocks.push_back(Pending { key, start, waiting, said: false, signature: None, citations, done: false });
         self.advance(events);
     }
 
@@ -291,6 +297,16 @@ impl Reader {
             self.open(key.clone(), start, events);
         }
         self.add(&key, text, events);
+    }
+
+    /// What the text of a part is based on. A part that has ended takes no more.
+    fn cite(&mut self, wire: &Wire<'_>, events: &mut Vec<StreamEvent>) {
+        let key = Key::of(wire, None).part(wire.content_index);
+        let citation = wire.annotation.and_then(annotations::read_one);
+        if let (Some(block), Some(citation)) = (self.find(&key).filter(|block| block.start == BlockStart::Text), citation) {
+            block.citations.push(citation);
+            self.advance(events);
+        }
     }
 
     /// The whole text of a part: what is missing of it is said, then it is done.
@@ -375,6 +391,7 @@ impl Reader {
             if !front.waiting.is_empty() {
                 events.push(StreamEvent::Delta { choice, block, text: std::mem::take(&mut front.waiting) });
             }
+            events.extend(front.citations.drain(..).map(|citation| StreamEvent::Cited { choice, block, citation }));
             if !front.done {
                 return;
             }

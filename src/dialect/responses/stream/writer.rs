@@ -1,5 +1,7 @@
 //! Canonical events, written as a stream of this dialect.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{
@@ -12,9 +14,10 @@ use super::{
 };
 use crate::dialect::{
     Charge, ErrorBody,
-    canonical::{BlockStart, Finish, Signature, StreamEvent, ToolKind},
+    canonical::{BlockStart, Citation, Finish, Json, Signature, StreamEvent, ToolKind, citation::characters},
     format::{StreamWriter, Writing},
     json,
+    openai::annotations,
 };
 
 pub(in super::super) struct Writer {
@@ -60,10 +63,15 @@ enum Open {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Part {
     is_refusal: bool,
     text: String,
+    /// Elements of an array, and how many.
+    annotations: String,
+    annotations_count: usize,
+    /// What supports the whole text, whose end is not known yet.
+    whole: Vec<Citation>,
 }
 
 impl Writer {
@@ -146,9 +154,9 @@ impl Writer {
             self.open = Open::Message { id, parts: String::new(), parts_count: 0, part: None };
         }
         let Open::Message { id, parts_count, part, .. } = &mut self.open else { return };
-        *part = Some(Part { is_refusal, text: String::new() });
+        *part = Some(Part { is_refusal, ..Part::default() });
         let (id, index) = (id.clone(), *parts_count);
-        let members = format!("{},\"content_index\":{index},\"part\":{}", self.place(&id), object::part("", is_refusal, "[]"));
+        let members = format!("{},\"content_index\":{index},\"part\":{}", self.place(&id), object::part("", is_refusal, "[]", "[]"));
         self.event("response.content_part.added", &members, out);
     }
 
@@ -209,12 +217,39 @@ impl Writer {
         }
     }
 
+    fn cite(&mut self, citation: &Citation, out: &mut Vec<u8>) {
+        let Open::Message { part: Some(part), .. } = &mut self.open else { return };
+        match &citation.span {
+            _ if part.is_refusal => {}
+            Some(span) => self.annotate(citation, span.clone(), out),
+            None => part.whole.push(citation.clone()),
+        }
+    }
+
+    fn annotate(&mut self, citation: &Citation, at: Range<u32>, out: &mut Vec<u8>) {
+        let Some(annotation) = annotations::responses(citation, at) else { return };
+        let Open::Message { id, parts_count, part: Some(part), .. } = &mut self.open else { return };
+        let annotation = Json::of(&annotation);
+        join(&mut part.annotations, annotation.text());
+        let place = format!(",\"content_index\":{parts_count},\"annotation_index\":{}", part.annotations_count);
+        part.annotations_count += 1;
+        let id = id.clone();
+        let members = format!("{}{place},\"annotation\":{}", self.place(&id), annotation.text());
+        self.event("response.output_text.annotation.added", &members, out);
+    }
+
     fn end_part(&mut self, out: &mut Vec<u8>) {
+        if let Open::Message { part: Some(part), .. } = &mut self.open
+            && !part.whole.is_empty()
+        {
+            let (cited, all) = (std::mem::take(&mut part.whole), 0..characters(&part.text));
+            cited.iter().for_each(|citation| self.annotate(citation, all.clone(), out));
+        }
         let logprobs = format!("[{}]", std::mem::take(&mut self.logprobs));
         let Open::Message { id, parts, parts_count, part } = &mut self.open else { return };
-        let Some(Part { is_refusal, text }) = part.take() else { return };
+        let Some(Part { is_refusal, text, annotations, .. }) = part.take() else { return };
         let (id, index) = (id.clone(), *parts_count);
-        let whole = object::part(&text, is_refusal, &logprobs);
+        let whole = object::part(&text, is_refusal, &format!("[{annotations}]"), &logprobs);
         join(parts, &whole);
         *parts_count += 1;
         let place = format!("{},\"content_index\":{index}", self.place(&id));
@@ -308,6 +343,7 @@ impl StreamWriter for Writer {
             StreamEvent::BlockStart { choice: 0, start, .. } => self.begin(start, out),
             StreamEvent::Delta { choice: 0, text, .. } => self.delta(text, out),
             StreamEvent::Signed { choice: 0, signature, .. } => self.note_signature(signature),
+            StreamEvent::Cited { choice: 0, citation, .. } => self.cite(citation, out),
             StreamEvent::BlockStop { choice: 0, .. } => self.stop(out),
             StreamEvent::Logprobs { choice: 0, logprobs } => {
                 let tokens = tokens_of(logprobs).unwrap_or_default();
@@ -334,7 +370,7 @@ impl StreamWriter for Writer {
     fn held_bytes(&self) -> usize {
         let open = match &self.open {
             Open::Nothing => 0,
-            Open::Message { parts, part, .. } => parts.len() + part.as_ref().map_or(0, |part| part.text.len()),
+            Open::Message { parts, part, .. } => parts.len() + part.as_ref().map_or(0, |part| part.text.len() + part.annotations.len()),
             Open::Reasoning { text, .. } => text.len(),
             Open::Call { arguments, .. } => arguments.len(),
         };

@@ -80,6 +80,10 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn note_unmodelled(&self, unmodelled: &mut Vec<Unmodelled>) {
+        let has_sources = |raw: &&RawValue| !matches!(raw.get(), "null" | "[]");
+        if member(&self.fields, "annotations").filter(has_sources).is_some() {
+            note(unmodelled, "messages[].annotations", true);
+        }
         for (name, _) in self.fields.iter().filter(|(name, _)| !MODELLED.contains(&&**name)) {
             // An earlier answer's sound is part of the conversation; other members are what servers added to their answers.
             note(unmodelled, &format!("messages[].{name}"), name != "audio");
@@ -151,7 +155,7 @@ fn content(at: &str, raw: &RawValue) -> Result<Vec<Block>, Invalid> {
         let fields = members(&at, raw)?;
         let content = part(&at, raw, &fields)?;
         if !matches!(&content, Content::Text(text) | Content::Refusal(text) if text.is_empty()) {
-            blocks.push(Block { content, cache: cache_hint(member(&fields, "cache_control")) });
+            blocks.push(Block { cache: cache_hint(member(&fields, "cache_control")), ..Block::new(content) });
         }
     }
     Ok(blocks)

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::dialect::canonical::{BlockStart, Signature, StreamEvent, ToolKind};
+use crate::dialect::canonical::{BlockStart, Citation, Signature, StreamEvent, ToolKind, citation::characters};
 
 /// What a piece belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ struct Open {
     key: Key,
     block: u32,
     is_empty: bool,
+    /// Code points of a text so far.
+    characters: u32,
     /// The next piece of the same kind begins a new block.
     ended: bool,
     arguments: Balance,
@@ -51,6 +53,8 @@ pub(super) struct Blocks {
     open: Option<Open>,
     waiting: VecDeque<Waiting>,
     calls: Vec<Call>,
+    /// Code points of all texts before the one that is open.
+    said: u32,
     refused: bool,
     /// A piece came for a call that was whole before.
     broken: bool,
@@ -58,7 +62,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub fn new(choice: u32) -> Self {
-        Self { choice, next: 0, open: None, waiting: VecDeque::new(), calls: Vec::new(), refused: false, broken: false }
+        Self { choice, next: 0, open: None, waiting: VecDeque::new(), calls: Vec::new(), said: 0, refused: false, broken: false }
     }
 
     pub fn has_calls(&self) -> bool {
@@ -124,6 +128,14 @@ impl Blocks {
         self.advance(events);
     }
 
+    /// What the text that is open is based on, in positions of the whole message. A text that has ended takes no more.
+    pub fn cite(&mut self, citation: Citation, events: &mut Vec<StreamEvent>) {
+        let Some(open) = self.open.as_ref().filter(|open| open.key == Key::Text) else { return };
+        if let Some(citation) = citation.within(self.said, open.characters) {
+            events.push(StreamEvent::Cited { choice: self.choice, block: open.block, citation });
+        }
+    }
+
     pub fn sign(&mut self, key: Key, signature: Signature, events: &mut Vec<StreamEvent>) {
         if let Some(open) = self.open.as_mut().filter(|open| open.key == key && !open.ended) {
             events.push(StreamEvent::Signed { choice: self.choice, block: open.block, signature });
@@ -185,8 +197,14 @@ impl Blocks {
             },
         };
         events.push(StreamEvent::BlockStart { choice: self.choice, block, start });
-        let mut open =
-            Open { key, block, is_empty: true, ended: key == Key::Thought && !signatures.is_empty(), arguments: Balance::default() };
+        let mut open = Open {
+            key,
+            block,
+            is_empty: true,
+            characters: 0,
+            ended: key == Key::Thought && !signatures.is_empty(),
+            arguments: Balance::default(),
+        };
         push_delta(self.choice, &mut open, &text, events);
         events.extend(signatures.into_iter().map(|signature| StreamEvent::Signed { choice: self.choice, block, signature }));
         self.open = Some(open);
@@ -194,6 +212,7 @@ impl Blocks {
 
     fn close(&mut self, events: &mut Vec<StreamEvent>) {
         let Some(mut open) = self.open.take() else { return };
+        self.said = self.said.saturating_add(open.characters);
         if let Key::Call(at) = open.key
             && let Some(call) = self.calls.get_mut(at)
         {
@@ -219,8 +238,10 @@ fn push_delta(choice: u32, open: &mut Open, text: &str, events: &mut Vec<StreamE
         return;
     }
     open.is_empty = false;
-    if matches!(open.key, Key::Call(_)) {
-        open.arguments.take(text);
+    match open.key {
+        Key::Call(_) => open.arguments.take(text),
+        Key::Text => open.characters = open.characters.saturating_add(characters(text)),
+        Key::Refusal | Key::Thought => {}
     }
     events.push(StreamEvent::Delta { choice, block: open.block, text: text.to_owned() });
 }

@@ -116,6 +116,7 @@ impl Chosen {
                 Piece::Text(text) => self.blocks.piece(Key::Text, &text, events),
                 Piece::Thought(text) => self.blocks.piece(Key::Thought, &text, events),
             });
+            said.citations().into_iter().for_each(|citation| self.blocks.cite(citation, events));
             if let Some(text) = said.refusal() {
                 self.blocks.piece(Key::Refusal, text, events);
             }

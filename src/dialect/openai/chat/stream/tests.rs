@@ -59,7 +59,7 @@ fn short(events: &[StreamEvent]) -> String {
             StreamEvent::Usage(usage) => short.push_str(&format!("u{} ", usage.tokens())),
             StreamEvent::End => short.push_str("end"),
             StreamEvent::Error { message } => short.push_str(&format!("error: {message}")),
-            StreamEvent::Start { .. } | StreamEvent::Ping | StreamEvent::Logprobs { .. } => {}
+            StreamEvent::Start { .. } | StreamEvent::Ping | StreamEvent::Logprobs { .. } | StreamEvent::Cited { .. } => {}
         }
     }
     short

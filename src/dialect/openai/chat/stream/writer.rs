@@ -1,12 +1,14 @@
 //! Canonical events, written as chunks for a caller.
 
+use std::ops::Range;
+
 use super::super::{answer::finish_word, reasoning::push_details, request::kind_name};
 use crate::dialect::{
     Charge, Dialect, ErrorBody,
-    canonical::{BlockStart, Finish, Json, Signature, StreamEvent, ToolKind},
+    canonical::{BlockStart, Citation, Finish, Json, Signature, StreamEvent, ToolKind, citation::characters},
     format::{StreamWriter, Writing},
-    json::Object,
-    openai::{errors, usage},
+    json::{self, Object},
+    openai::{annotations, errors, usage},
 };
 
 /// Writes one stream: a role chunk for every choice, deltas, a chunk with the finish reason; usage in a chunk of its own where the caller
@@ -28,6 +30,11 @@ struct Choice {
     calls: u32,
     thoughts: u32,
     refused: bool,
+    /// Code points of the message's text, and how many stood before the text that is open.
+    said: u32,
+    said_before: u32,
+    /// What supports the whole text that is open, whose end is not known yet.
+    whole: Vec<Citation>,
     finish: Finish,
 }
 
@@ -62,7 +69,17 @@ impl Writer {
         if let Some(at) = self.choices.iter().position(|choice| choice.index == index) {
             return at;
         }
-        self.choices.push(Choice { index, open: Open::Nothing, calls: 0, thoughts: 0, refused: false, finish: Finish::Stop });
+        self.choices.push(Choice {
+            index,
+            open: Open::Nothing,
+            calls: 0,
+            thoughts: 0,
+            refused: false,
+            said: 0,
+            said_before: 0,
+            whole: Vec::new(),
+            finish: Finish::Stop,
+        });
         self.chunk(index, out, |delta| {
             delta.put("role", "assistant");
             delta.put("content", "");
@@ -108,6 +125,7 @@ impl Writer {
         let legacy = self.legacy;
         let at = self.choice(index, out);
         let choice = &mut self.choices[at];
+        choice.said_before = choice.said;
         choice.open = match start {
             BlockStart::Text => Open::Text,
             BlockStart::Refusal => Open::Refusal,
@@ -161,7 +179,10 @@ impl Writer {
                 push_details(&mut delta.array("reasoning_details"), thought, Some(text), None);
             }),
             Open::Refusal => self.chunk(index, out, |delta| delta.put("refusal", text)),
-            Open::Text | Open::Nothing => self.chunk(index, out, |delta| delta.put("content", text)),
+            Open::Text | Open::Nothing => {
+                self.choices[at].said = self.choices[at].said.saturating_add(characters(text));
+                self.chunk(index, out, |delta| delta.put("content", text));
+            }
         }
     }
 
@@ -184,13 +205,35 @@ impl Writer {
         }
     }
 
+    fn cited(&mut self, index: u32, citation: &Citation, out: &mut Vec<u8>) {
+        let at = self.choice(index, out);
+        let choice = &mut self.choices[at];
+        let before = choice.said_before;
+        match &citation.span {
+            _ if !matches!(choice.open, Open::Text) => {}
+            Some(span) => self.annotate(index, citation, before.saturating_add(span.start)..before.saturating_add(span.end), out),
+            None => choice.whole.push(citation.clone()),
+        }
+    }
+
+    fn annotate(&self, index: u32, citation: &Citation, at: Range<u32>, out: &mut Vec<u8>) {
+        if let Some(annotation) = annotations::chat(citation, at) {
+            self.chunk(index, out, |delta| json::push(delta.array("annotations").element(), &annotation));
+        }
+    }
+
     /// A call without arguments has an empty object of them.
     fn stop(&mut self, index: u32, out: &mut Vec<u8>) {
         let at = self.choice(index, out);
         if let Open::Call { kind: ToolKind::Function, is_empty: true, .. } = self.choices[at].open {
             self.delta(index, "{}", out);
         }
-        self.choices[at].open = Open::Nothing;
+        let choice = &mut self.choices[at];
+        choice.open = Open::Nothing;
+        let all = choice.said_before..choice.said;
+        for citation in std::mem::take(&mut choice.whole) {
+            self.annotate(index, &citation, all.clone(), out);
+        }
     }
 }
 
@@ -209,6 +252,7 @@ impl StreamWriter for Writer {
             StreamEvent::BlockStart { choice, start, .. } => self.start(*choice, start, out),
             StreamEvent::Delta { choice, text, .. } => self.delta(*choice, text, out),
             StreamEvent::Signed { choice, signature, .. } => self.signed(*choice, signature, out),
+            StreamEvent::Cited { choice, citation, .. } => self.cited(*choice, citation, out),
             StreamEvent::BlockStop { choice, .. } => self.stop(*choice, out),
             StreamEvent::Logprobs { choice, logprobs } => {
                 self.choice(*choice, out);
