@@ -177,9 +177,18 @@ def _tools(problems: Problems, scenario: dict, questions: list[wire.Asked]) -> N
     second = questions[1]
     calls = [(call["name"], call["arguments"]) for call in scenario["answers"][0]["response"]["toolCalls"]]
     problems.same("the calls told again upstream", second.calls, calls)
-    results = [item.get("result", item) if isinstance(item, dict) and set(item) == {"result"} else item for item in second.results]
+    results = [_unwrapped(item, tool["name"]) for item in second.results]
     problems.same("the tool's results upstream", results, [scenario["result"]] * len(calls))
     problems.same("the ids that the results answer", second.result_ids, second.call_ids)
+
+
+def _unwrapped(item: object, tool: str) -> object:
+    """What a tool gave, without the object that LangChain (`result`) and the AI SDK for Gemini (`name`, `content`) put around it."""
+    if isinstance(item, dict) and set(item) == {"result"}:
+        return item["result"]
+    if isinstance(item, dict) and set(item) == {"name", "content"} and item["name"] == tool:
+        return item["content"]
+    return item
 
 
 def charging(problems: Problems, scenario: dict, upstream: dict, matrix: dict, found: dict, rows: list[dict], spent: int, answers: list[Exchange]) -> None:

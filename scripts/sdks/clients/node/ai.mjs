@@ -50,7 +50,8 @@ export async function connect(url, key, name) {
   const ask = (model, data, more) => ai.generateText(options(model, data, more));
   const outcome = (...answers) => {
     const last = answers.at(-1);
-    const ids = answers.map((answer) => answer.response.id);
+    // An answer without an id gets one of the SDK's own.
+    const ids = answers.map((answer) => answer.response.id).map((id) => (id?.startsWith("aitxt-") ? null : id));
     return { text: last.text, finish: last.finishReason, usages: answers.map((answer) => usageOf(answer.usage)), ids };
   };
   // A finished stream in the form of a whole answer.
