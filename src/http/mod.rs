@@ -45,33 +45,9 @@ pub fn configure(routes: &mut web::ServiceConfig) {
         .configure(site::configure);
 }
 
-/// The one method of each client and operations route, for callers who use another. The admin routes know theirs.
-const METHODS: [(&str, &str); 20] = [
-    ("/v1/chat/completions", "POST"),
-    ("/v1/completions", "POST"),
-    ("/v1/embeddings", "POST"),
-    ("/v1/realtime", "GET"),
-    ("/v1/messages", "POST"),
-    ("/v1/messages/count_tokens", "POST"),
-    ("/v1/models", "GET"),
-    ("/v1/files", "GET, POST"),
-    ("/v1beta/models", "GET"),
-    ("/v1/key", "GET"),
-    ("/v1/credits", "GET"),
-    ("/v1/usage", "GET"),
-    ("/v1/generation", "GET"),
-    ("/healthz", "GET"),
-    ("/readyz", "GET"),
-    ("/metrics", "GET"),
-    ("/api/v1/me", "GET"),
-    ("/auth/link", "GET"),
-    ("/docs", "GET"),
-    ("/openapi.json", "GET"),
-];
-
 /// The answer to a path nobody serves.
 pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
-    if let Some((_, methods)) = METHODS.iter().find(|(path, _)| *path == request.path()) {
+    if let Some(methods) = site::methods_of(request.path()) {
         return Err(ApiError::method_not_allowed(&request, methods));
     }
     Err(ApiError::not_found(format!("there is no route {} {}; /docs lists all of them", request.method(), request.path())))

@@ -205,6 +205,7 @@ pub async fn begin_oauth(
     responses((status = 200, body = Me), (status = 303, description = "To `return_to`"), (status = 400, description = "`invalid_state`"),
         (status = 401, description = "`sign_in_rejected`, `second_factor_required`"),
         (status = 403, description = "`access_denied`, `email_unverified`, `agreement_missing`, `sign_up_closed`, `account_suspended`"),
+        (status = 404, description = "No such provider, or it is not configured"),
         (status = 409, description = "`account_exists`: link the provider after signing in; `identity_linked`"),
         (status = 502, description = "`identity_provider_error`")))]
 pub async fn oauth_callback(

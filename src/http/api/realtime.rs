@@ -49,7 +49,7 @@ pub struct RealtimeQuery {
 #[utoipa::path(get, path = "/v1/realtime", tag = "Models", security(("key" = [])),
     params(("model" = String, Query, description = "The model; it stays that of the session"),
         ("intent" = Option<String>, Query, description = "`conversation` or absent; sessions for transcription only are refused"),
-        ("Upgrade" = String, Header, description = "`websocket`"),
+        ("Upgrade" = Option<String>, Header, description = "`websocket`"),
         ("Sec-WebSocket-Protocol" = Option<String>, Header, description = "`realtime`, and `openai-insecure-api-key.KEY` where no header can carry the key"),
         ("OpenAI-Beta" = Option<String>, Header, description = "`realtime=v1` for the events of the beta; passed on")),
     responses((status = 101, description = "The session is open"), (status = 426, description = "The request does not ask for a WebSocket"),

@@ -54,8 +54,8 @@ pub struct MatchVerdict {
 /// For GitHub's secret scanning and whoever speaks like it: a signed list of matches. Keys of this gateway are revoked at once and their
 /// owners told; the answer says of each match whether it was one.
 #[utoipa::path(post, path = "/hooks/secret-scanning", tag = "Operations",
-    params(("Github-Public-Key-Identifier" = String, Header, description = "Which key the body is signed with"),
-        ("Github-Public-Key-Signature" = String, Header, description = "ECDSA on P-256 with SHA-256 over the body, DER in base64")),
+    params(("Github-Public-Key-Identifier" = Option<String>, Header, description = "Which key the body is signed with"),
+        ("Github-Public-Key-Signature" = Option<String>, Header, description = "ECDSA on P-256 with SHA-256 over the body, DER in base64")),
     request_body = Vec<Match>,
     responses((status = 200, body = Vec<MatchVerdict>), (status = 401, description = "`invalid_signature`"),
         (status = 404, description = "This gateway has no public keys to check reports with")))]

@@ -3,6 +3,7 @@
 //! Absent on purpose: anything fetched from elsewhere, scripts, and pages for account owners.
 
 mod docs;
+mod methods;
 mod openapi;
 mod schema;
 
@@ -14,6 +15,7 @@ use actix_web::{
     web,
 };
 
+pub use methods::methods_of;
 pub use openapi::openapi_json;
 
 use super::admin::only;

@@ -29,6 +29,7 @@ const LEAP: i128 = 10;
 /// What becomes of a model by an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ImportAction)]
 pub enum Action {
     Added,
     Changed,
