@@ -143,6 +143,7 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: AccountPat
     }
     let now = control.clock.now();
     let before = get(control, id).await?;
+    check_deletion(control, &before, patch.status).await?;
     let verified_at = patch.verified.map(|verified| verified.then(|| before.verified_at.unwrap_or(now)));
     let details = json!({
         "status": patch.status,
@@ -179,6 +180,22 @@ pub async fn patch(control: &Control, actor: &Actor, id: &str, patch: AccountPat
     control.accounts.changed(&account.locator).await;
     audit::note(control, actor, "account.update", id, details).await;
     Ok(account)
+}
+
+/// What was erased stays so, and an account that waits for its deletion comes back with the request only, not around it.
+async fn check_deletion(control: &Control, account: &Account, status: Option<AccountStatus>) -> Result<(), ControlError> {
+    if account.status != AccountStatus::Closed {
+        return Ok(());
+    }
+    match store::privacy::deletion(&control.db, &account.id).await? {
+        Some((_, true)) => Err(ControlError::Conflict(
+            "this account was erased; what is left of it is what the ledger needs, and cannot be changed".to_owned(),
+        )),
+        Some((request, false)) if status.is_some_and(|status| status != AccountStatus::Closed) => Err(ControlError::Conflict(format!(
+            "the deletion of this account is under way ({request}); the link in the mail about it keeps the account"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn check_plan(plan_id: Option<&str>) -> Result<(), ControlError> {

@@ -15,6 +15,7 @@ use crate::{
     clock::fill_random,
     domain::{
         Micros, SECOND, Timestamp,
+        account::AccountStatus,
         api_key::{self, Budget, KeyKind, KeyOptions, SECRET_LENGTH, Scope},
         legacy_key::{self, STRONG_LENGTH_MIN},
         quota::Limits,
@@ -114,6 +115,9 @@ pub struct CreatedKey {
 
 pub async fn create(control: &Control, actor: &Actor, account_id: &str, new: NewKey) -> Result<CreatedKey, ControlError> {
     let account = accounts::get(control, account_id).await?;
+    if account.status == AccountStatus::Closed {
+        return Err(ControlError::Conflict("this account is closed; no key of it would work".to_owned()));
+    }
     let now = control.clock.now();
     let mut key = draft(control.clock.new_id("key"), account.id, new, now)?;
     let text = compose(control, &mut key, KeyKind::Live, &account.locator);

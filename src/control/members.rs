@@ -102,7 +102,7 @@ pub async fn invite(control: &Control, owner: &Owner, new: NewInvitation) -> Res
         let message = format!("this account has {MEMBERS_MAX} members and open invitations, as many as it may; remove one first");
         return Err(ControlError::Conflict(message));
     }
-    control.people.guard.mail(&email)?;
+    control.people.guard.mail_from(&account.id, &email)?;
     let inviter = accounts::get(control, &owner.person_id).await?;
     let token = api_key::base62(TOKEN_LENGTH, fill_random);
     let row = NewToken {

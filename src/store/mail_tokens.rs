@@ -13,6 +13,8 @@ pub enum Purpose {
     ChangeEmail,
     Invitation,
     PrivacyRequest,
+    /// Takes a deletion back.
+    KeepAccount,
     Confirmation,
     Download,
 }
@@ -25,6 +27,7 @@ impl Purpose {
             Self::ChangeEmail => "change_email",
             Self::Invitation => "invitation",
             Self::PrivacyRequest => "privacy_request",
+            Self::KeepAccount => "keep_account",
             Self::Confirmation => "confirmation",
             Self::Download => "download",
         }

@@ -12,7 +12,7 @@ use super::{
     sessions, sql,
 };
 use crate::domain::{
-    Timestamp,
+    SECOND, Timestamp,
     account::{Account, AccountStatus},
     api_key::Digest,
     privacy::{Export, Fate, Kind, Status, Table},
@@ -20,6 +20,9 @@ use crate::domain::{
 
 /// How the progress of a deletion calls what is no table.
 const BLOBS: &str = "blobs";
+/// Each is as large as everything an account has.
+const EXPORTS_A_DAY: i64 = 5;
+const DAY: Timestamp = 24 * 3_600 * SECOND;
 
 /// What somebody asked about the data of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +128,23 @@ pub async fn insert(
             }
             sessions::end_all(&transaction, &request.account_id, None).await?;
         }
+        if request.kind == Kind::Export {
+            // Taken first, so that of two at once one waits and sees the other.
+            let text = "UPDATE accounts SET updated_at = updated_at WHERE id = $1";
+            sql::execute(&transaction, text, [request.account_id.as_str().into()]).await?;
+            let text = "SELECT COUNT(*) AS requests, COUNT(CASE WHEN status = 'scheduled' THEN 1 END) AS waiting FROM privacy_requests \
+                WHERE account_id = $1 AND kind = 'export' AND created_at > $2";
+            let values = [request.account_id.as_str().into(), (now - DAY).into()];
+            if let Some(row) = sql::one(&transaction, text, values).await? {
+                if row.try_get::<i64>("", "waiting")? > 0 {
+                    return Err(StoreError::Conflict("an export of this account is being made; it comes by mail".to_owned()));
+                }
+                if row.try_get::<i64>("", "requests")? >= EXPORTS_A_DAY {
+                    let message = format!("{EXPORTS_A_DAY} exports a day are made for an account; use the last one, or wait a day");
+                    return Err(StoreError::Conflict(message));
+                }
+            }
+        }
         to_model(request)?.into_active_model().insert(&transaction).await?;
         if let Some(token) = token {
             mail_tokens::add(&transaction, token).await?;
@@ -146,6 +166,16 @@ pub async fn consume(db: &Db, purpose: Purpose, digest: &Digest, now: Timestamp)
         Ok(used)
     })
     .await
+}
+
+/// The deletion of an account that is scheduled or done: its id, and whether it is done.
+pub async fn deletion(db: &Db, account_id: &str) -> Result<Option<(String, bool)>, StoreError> {
+    let query = Entity::find()
+        .filter(Column::AccountId.eq(account_id))
+        .filter(Column::Kind.eq(Kind::Deletion.as_str()))
+        .filter(Column::Status.is_in(["scheduled", "done"]));
+    let found = db.within(async { Ok::<_, StoreError>(query.one(db.read()).await?) }).await?;
+    Ok(found.map(|model| (model.id, model.status == "done")))
 }
 
 /// Keeps an account whose deletion has not begun. `None` when there is nothing left to keep.
@@ -280,9 +310,9 @@ pub async fn forget_archive(db: &Db, id: &str) -> Result<(), StoreError> {
     .await
 }
 
-/// Last mails to people whose accounts were deleted name an address; once sent or given up they go.
+/// Last mails to people whose accounts were deleted name an address; once sent, given up, or printed where there is no mail server, they go.
 pub async fn forget_farewells(db: &Db) -> Result<u64, StoreError> {
-    let text = "DELETE FROM outbox WHERE kind = 'deletion_done' AND status IN ('sent', 'dead')";
+    let text = "DELETE FROM outbox WHERE kind = 'deletion_done' AND status IN ('sent', 'dead', 'held')";
     db.within(async { sql::execute(db.write(), text, []).await }).await
 }
 

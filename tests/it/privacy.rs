@@ -84,6 +84,11 @@ async fn an_export_holds_everything_but_secrets() {
     app.advance(8 * DAY);
     browser.sign_in(ADA, PASSWORD).await.expect(200);
     browser.get("/api/v1/me/export?download=true").await.expect(404);
+    for _ in 0..5 {
+        browser.post("/api/v1/me/export", &json!({"password": PASSWORD})).await.expect(202);
+    }
+    let refused = browser.post("/api/v1/me/export", &json!({"password": PASSWORD})).await.expect(409);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("5 exports a day"), "{refused}");
     app.finish().await;
 }
 
@@ -98,7 +103,14 @@ async fn a_deletion_can_be_taken_back_until_it_begins() {
     assert_eq!(browser.get("/api/v1/me").await.status, 401, "sessions ended");
     assert_eq!(browser.sign_in(ADA, PASSWORD).await.status, 401);
     assert!(matches!(caller.chat("pixgate/echo", "hello").await.status, 401 | 403), "keys stopped");
+    // Nobody gets around the request, and its link is good for one thing only.
+    let (path, status) = (format!("/admin/v1/accounts/{id}"), json!({"status": "active"}));
+    app.admin.caller.patch(&path, &status).await.refused(409, "conflict");
+    app.admin.caller.post(&format!("{path}/keys"), &json!({"title": "late"})).await.refused(409, "conflict");
     let link = token(&app, ADA, "deletion_scheduled").await;
+    Browser::new(&app).post("/api/v1/privacy-requests/confirm", &json!({"token": link})).await.expect(400);
+    let other = json!({"account_id": id, "kind": "objection", "confirm_by_mail": true});
+    app.admin.caller.post("/admin/v1/privacy-requests", &other).await.success();
     Browser::new(&app).post("/api/v1/privacy-requests/cancel", &json!({"token": link})).await.expect(200);
     Browser::new(&app).post("/api/v1/privacy-requests/cancel", &json!({"token": link})).await.expect(400);
     browser.sign_in(ADA, PASSWORD).await.expect(200);
@@ -112,6 +124,10 @@ async fn a_deletion_can_be_taken_back_until_it_begins() {
 async fn a_deletion_leaves_nothing_personal_and_a_signed_record() {
     let app = TestApp::manual(|settings| settings.privacy.deletion_cooling_off_days = 0).await;
     let (mut browser, id) = seeded(&app).await;
+    for change in [json!({"status": "suspended", "reason": "the parrot was stolen"}), json!({"status": "active"})] {
+        app.admin.patch_account(&id, &change).await;
+    }
+    browser.sign_in(ADA, PASSWORD).await.expect(200);
     browser.post("/api/v1/me/export", &json!({"password": PASSWORD})).await.expect(202);
     assert!(app.blobs().iter().any(|name| name.starts_with(&id)));
     let asked = delete_me(&mut browser, PASSWORD).await.expect(202);
@@ -127,6 +143,9 @@ async fn a_deletion_leaves_nothing_personal_and_a_signed_record() {
     assert_eq!((&tables["tickets"]["erased"], &tables["usage_records"]["kept"]), (&json!(1), &json!(1)));
     assert!(tables["blobs"]["erased"].as_u64().unwrap() >= 1);
     let key = app.admin.caller.get("/admin/v1/privacy-key").await.expect(200);
+    let path = format!("/admin/v1/accounts/{id}");
+    app.admin.caller.patch(&path, &json!({"status": "active", "name": "Ada again"})).await.refused(409, "conflict");
+    app.admin.caller.patch(&path, &json!({"name": "Ada again"})).await.refused(409, "conflict");
     assert_eq!((&key["algorithm"], request["signature"].as_str().unwrap().len()), (&json!("ed25519"), 88));
 
     // What is left of the address is the farewell, which goes once it was sent or given up.

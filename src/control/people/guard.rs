@@ -36,11 +36,15 @@ pub struct Guard {
     mails_of_visitors: Throttle,
     mails_of_known_devices: Throttle,
     keys: Throttle,
+    codes: Throttle,
 }
 
 /// Network addresses that together use up what one mail address may be sent.
 const MAIL_ASKERS: u32 = 3;
 const MINUTE: Duration = Duration::from_secs(60);
+/// Codes of a second factor for one account, at once; then one in the time below. Whoever tries codes knows the password already.
+const CODES_AT_ONCE: u32 = 10;
+const CODE_EVERY: Duration = Duration::from_secs(10 * 60);
 /// After the first tries a guesser gets one in this time, and an owner waits no longer.
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
@@ -58,6 +62,7 @@ impl Guard {
             mails_of_visitors: throttle(rules.mails_per_address_hour, MINUTE * 60),
             mails_of_known_devices: throttle(rules.mails_per_address_hour, MINUTE * 60),
             keys: throttle(rules.keys_per_account_hour, MINUTE * 60),
+            codes: Throttle::new(Rule { burst: CODES_AT_ONCE, every: CODE_EVERY }, clock),
         }
     }
 
@@ -70,8 +75,8 @@ impl Guard {
         refuse(self.sign_ups.check(&ip(visitor)), LimitScope::Ip, "sign-ups")
     }
 
-    /// One try at the password of `address`. A browser that signed in before has tries of its own, and so has every network address:
-    /// whoever guesses elsewhere cannot keep the owner out.
+    /// One try at the password of `address`. A browser that signed in before has tries of its own:
+    /// whoever guesses elsewhere cannot keep the owner out of it. A new browser waits its turn with the guessers.
     pub fn password(&self, address: &str, visitor: &Visitor, is_known_device: bool) -> Result<(), Refusal> {
         let what = "sign-ins with this address";
         if is_known_device {
@@ -93,14 +98,22 @@ impl Guard {
         refuse(self.mails.check(address), LimitScope::Account, WHAT)
     }
 
+    /// One try at the second factor of an account from a browser that never signed in to it: a million codes, three of them right at any time.
+    pub fn second_factor(&self, account_id: &str, is_known_device: bool) -> Result<(), Refusal> {
+        if is_known_device {
+            return Ok(());
+        }
+        refuse(self.codes.check(account_id), LimitScope::Account, "codes of the second factor from new browsers")
+    }
+
     /// One more key of an account.
     pub fn key(&self, account_id: &str) -> Result<(), Refusal> {
         refuse(self.keys.check(account_id), LimitScope::Account, "new keys of this account")
     }
 
-    /// One mail to `address`, known or not.
-    pub fn mail(&self, address: &str) -> Result<(), Refusal> {
-        refuse(self.mails.check(address), LimitScope::Account, "mails to this address")
+    /// One mail to `address`, known or not, that somebody asks for who is signed in as `account_id`.
+    pub fn mail_from(&self, account_id: &str, address: &str) -> Result<(), Refusal> {
+        refuse(self.mails_of_visitors.check(&format!("{address} {account_id}")), LimitScope::Account, "mails to this address")
     }
 }
 

@@ -102,7 +102,7 @@ fn is_known_device(control: &Control, visitor: &Visitor, email: &str) -> bool {
 }
 
 /// Counts one mail to `email` that a visitor asks for.
-fn guard_mail(control: &Control, visitor: &Visitor, email: &str) -> Result<(), Refusal> {
+pub(in crate::control) fn guard_mail(control: &Control, visitor: &Visitor, email: &str) -> Result<(), Refusal> {
     control.people.guard.requested_mail(email, visitor, is_known_device(control, visitor, email))
 }
 

@@ -77,7 +77,7 @@ pub async fn patch_profile(control: &Control, visitor: &Visitor, owner: &Owner, 
     let new_email = patch.email.as_deref().map(normal_email).transpose()?.filter(|email| *email != account.email);
     if let Some(email) = &new_email {
         domains::check(control, email).await?;
-        control.people.guard.mail(email)?;
+        control.people.guard.mail_from(&account.id, email)?;
     }
     if let Some(new) = &patch.new_password {
         let about = [account.email.as_str(), account.name.as_str()];

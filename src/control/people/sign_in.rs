@@ -67,6 +67,9 @@ pub async fn sign_in(control: &Control, visitor: &Visitor, wish: SignIn) -> Resu
     };
     if kept.totp_confirmed_at.is_some() {
         let code = wish.code.as_ref().map(Secret::expose);
+        if code.is_some() || wish.recovery_code.is_some() {
+            control.people.guard.second_factor(&account.id, is_known_device(control, visitor, &email))?;
+        }
         let checked = second_factor::check(control, &account.id, &kept, code, wish.recovery_code.as_ref().map(Secret::expose)).await;
         if matches!(checked, Err(ControlError::Refused(Refusal::WrongCode(_)))) {
             store::security::append(&control.db, &event(control, Some(&account.id), "second_factor_failed", visitor)).await?;

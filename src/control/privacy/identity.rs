@@ -40,7 +40,7 @@ pub struct Proof {
 
 /// Mails a code to the account's own address; an earlier one stops working.
 pub async fn ask_code(control: &Control, account: &Account) -> Result<(), ControlError> {
-    control.people.guard.mail(&account.email)?;
+    control.people.guard.mail_from(&account.id, &account.email)?;
     let mut bytes = [0; 8];
     fill_random(&mut bytes);
     let number = u64::from_le_bytes(bytes) % 10_u64.pow(8);

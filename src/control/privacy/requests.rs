@@ -6,7 +6,12 @@ use serde_json::{Map, json};
 use utoipa::ToSchema;
 
 use super::{
-    super::{Actor, Control, ControlError, Page, PageRequest, accounts, audit, mail, owner::Owner, people::Visitor, sign_in::digest},
+    super::{
+        Actor, Control, ControlError, Page, PageRequest, accounts, audit, mail,
+        owner::Owner,
+        people::{Visitor, guard_mail},
+        sign_in::digest,
+    },
     Proof, identity,
 };
 use crate::{
@@ -17,13 +22,14 @@ use crate::{
         account::{Account, AccountStatus},
         api_key,
         blob::BlobKey,
-        mail::Message,
+        mail::{Locale, Message},
         privacy::{Kind, Status},
         refusal::Refusal,
     },
     store::{
         self,
         mail_tokens::{NewToken, Purpose},
+        outbox::NewMail,
         privacy::Request,
     },
 };
@@ -80,7 +86,7 @@ pub(super) async fn place(
                 id: control.clock.new_id("mtk"),
                 account_id: Some(account.id.clone()),
                 email: account.email.clone(),
-                purpose: Purpose::PrivacyRequest,
+                purpose: Purpose::KeepAccount,
                 digest: digest(control, &token),
                 data: json!({ "cancels": request.id }),
                 expires_at: request.due_at.max(request.created_at + CANCEL_LIFE_MIN),
@@ -178,23 +184,35 @@ pub struct NewMailRequest {
 }
 
 /// Mails a link that confirms the request. An unknown address gets nothing.
-pub async fn ask_by_mail(control: &Control, new: &NewMailRequest) -> Result<(), ControlError> {
+pub async fn ask_by_mail(control: &Control, visitor: &Visitor, new: &NewMailRequest) -> Result<(), ControlError> {
     let email = accounts::normal_email(&new.email)?;
-    control.people.guard.mail(&email)?;
+    guard_mail(control, visitor, &email)?;
     let account = store::accounts::by_email(&control.db, &email).await?;
     match account.filter(|account| account.status != AccountStatus::Closed) {
         Some(account) => ask_confirmation(control, &account, new.kind).await,
-        None => Ok(()),
+        None => {
+            // As much work as for an address that is known.
+            let (row, mail) = confirmation(control, None, &email, Locale::default(), new.kind);
+            Ok(store::people::pretend_to_send(&control.db, &control.sealer, &row, &mail).await?)
+        }
     }
 }
 
 pub(super) async fn ask_confirmation(control: &Control, account: &Account, kind: Kind) -> Result<(), ControlError> {
+    let (row, mail) = confirmation(control, Some(&account.id), &account.email, Locale::of(&account.locale), kind);
+    store::people::send_token(&control.db, &control.sealer, &row, &mail).await?;
+    control.mailer.nudge();
+    Ok(())
+}
+
+/// A link that confirms a request, and the mail that carries it.
+fn confirmation(control: &Control, account_id: Option<&str>, email: &str, locale: Locale, kind: Kind) -> (NewToken, NewMail) {
     let token = api_key::base62(TOKEN_LENGTH, fill_random);
     let now = control.clock.now();
     let row = NewToken {
         id: control.clock.new_id("mtk"),
-        account_id: Some(account.id.clone()),
-        email: account.email.clone(),
+        account_id: account_id.map(str::to_owned),
+        email: email.to_owned(),
         purpose: Purpose::PrivacyRequest,
         digest: digest(control, &token),
         data: json!({ "asks": kind.as_str() }),
@@ -202,10 +220,8 @@ pub(super) async fn ask_confirmation(control: &Control, account: &Account, kind:
         created_at: now,
     };
     let link = control.site.link(&format!("/privacy/confirm?token={token}"));
-    let mail = mail::to_account(control, account, Message::PrivacyRequest { request: kind.as_str().to_owned(), link });
-    store::people::send_token(&control.db, &control.sealer, &row, &mail).await?;
-    control.mailer.nudge();
-    Ok(())
+    let message = Message::PrivacyRequest { request: kind.as_str().to_owned(), link };
+    (row, mail::to_address(control, account_id, email, locale, message))
 }
 
 /// A request whose link was opened.
@@ -229,7 +245,7 @@ pub async fn confirm(control: &Control, token: &str) -> Result<ConfirmedRequest,
 pub async fn cancel(control: &Control, token: &str) -> Result<Account, ControlError> {
     let spent = Refusal::LinkSpent("the deletion may have begun");
     let now = control.clock.now();
-    let used = store::privacy::consume(&control.db, Purpose::PrivacyRequest, &digest(control, token), now).await?;
+    let used = store::privacy::consume(&control.db, Purpose::KeepAccount, &digest(control, token), now).await?;
     let used = used.ok_or(spent.clone())?;
     let id = used.data["cancels"].as_str().ok_or(spent.clone())?;
     let account = store::privacy::cancel_deletion(&control.db, id, now).await?.ok_or(spent)?;

@@ -99,6 +99,7 @@ pub struct Sessions {
 /// Newest first.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "Account", security(("key" = [])), responses((status = 200, body = Sessions)))]
 pub async fn list_sessions(caller: Account) -> Result<HttpResponse, ApiError> {
+    let caller = person(caller)?;
     let sessions = people::list_sessions(&caller.control, &caller.owner.person_id).await?;
     let current = caller.owner.session_id.as_deref();
     let data = sessions.into_iter().map(|session| SessionView::of(session, current)).collect();
@@ -277,6 +278,7 @@ impl From<SecurityEvent> for SecurityEventView {
 #[utoipa::path(get, path = "/api/v1/me/security-events", tag = "Account", security(("key" = [])), params(PageQuery),
     responses((status = 200, body = Page<SecurityEventView>)))]
 pub async fn security_events(caller: Account, Query(page): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+    let caller = person(caller)?;
     let events = people::security_events(&caller.control, &caller.owner.person_id, &page.request()?).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(Page::<SecurityEventView>::of(events)))
 }

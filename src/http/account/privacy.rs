@@ -219,7 +219,8 @@ pub async fn patch_switches(caller: Account, Json(patch): Json<SwitchPatch>) -> 
 #[utoipa::path(post, path = "/api/v1/privacy-requests", tag = "Account", request_body = NewMailRequest,
     responses((status = 202, body = Asked), (status = 429, description = "`rate_limit_exceeded`")))]
 pub async fn ask_by_mail(visitor: Visitor, Json(new): Json<NewMailRequest>) -> Result<HttpResponse, ApiError> {
-    visitor.control.to_the_end(|control| async move { privacy::ask_by_mail(&control, &new).await }).await?;
+    let Visitor { control, visitor } = visitor;
+    control.to_the_end(|control| async move { privacy::ask_by_mail(&control, &visitor, &new).await }).await?;
     let message = "if there is an account with this address, a mail with a link is on its way";
     Ok(no_store(HttpResponse::Accepted()).json(Asked { status: "accepted", message }))
 }

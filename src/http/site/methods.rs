@@ -20,7 +20,7 @@ static PATHS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         })
         .collect();
     // What is spelled out goes before what stands for anything.
-    all.sort_by_key(|(path, _)| path.matches('{').count());
+    all.sort_by_key(|(path, _)| (path.matches('{').count(), !path.contains(':')));
     all
 });
 
@@ -43,7 +43,13 @@ fn fits(template: &str, path: &str) -> bool {
 fn part_fits(template: &str, part: &str) -> bool {
     match template.split_once('{').zip(template.rsplit_once('}')) {
         None => template == part,
-        Some(((before, _), (_, after))) => part.len() > before.len() + after.len() && part.starts_with(before) && part.ends_with(after),
+        Some(((before, _), (_, after))) => {
+            part.len() > before.len() + after.len()
+                && part.starts_with(before)
+                && part.ends_with(after)
+                // Gemini's routes name the operation behind the model.
+                && (!template.contains(':') || part.contains(':'))
+        }
     }
 }
 

@@ -140,6 +140,7 @@ pub async fn finish_second_factor(
     control.people.guard.password(&account.email, visitor, is_known_device(control, visitor, &account.email))?;
     let credentials = store::credentials::get(&control.db, &account.id).await?;
     if credentials.totp_confirmed_at.is_some() {
+        control.people.guard.second_factor(&account.id, is_known_device(control, visitor, &account.email))?;
         let checked = second_factor::check(control, &account.id, &credentials, code, recovery_code).await;
         if matches!(checked, Err(ControlError::Refused(Refusal::WrongCode(_)))) {
             store::security::append(&control.db, &event(control, Some(&account.id), "second_factor_failed", visitor)).await?;
