@@ -142,6 +142,8 @@ pub struct Quirks {
     /// Such a server reads thoughts from `reasoning`; they are written there beside `reasoning_content`.
     pub reasoning_member: bool,
     pub reasoning: ReasoningStyle,
+    /// Callers may ask for what only the owner of the account there may: see [`super::owners`].
+    pub owner_fields: bool,
 }
 
 impl Default for Quirks {
@@ -156,6 +158,7 @@ impl Default for Quirks {
             reasoning_input: false,
             reasoning_member: false,
             reasoning: ReasoningStyle::Effort,
+            owner_fields: false,
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod json;
 mod losses;
 pub mod media;
 pub mod openai;
+pub mod owners;
 pub mod plan;
 pub mod realtime;
 pub mod responses;

@@ -23,6 +23,7 @@ use crate::{
     dialect::{
         CallHead, Whole,
         format::{Aim, Quirks, Writing},
+        owners,
         plan::Plan,
     },
     domain::{SECOND, Timestamp, refusal::Refusal, usage::Outcome},
@@ -290,6 +291,16 @@ fn own_key_failed(upstream: &str, failure: Failure) -> Failed {
     }
 }
 
+/// The model's price does not cover it, or it lies in an account that all callers share.
+fn not_the_owner(upstream: &str, field: String) -> Failed {
+    let message = format!(
+        "'{field}' asks the upstream '{upstream}' for a dearer service, a hosted tool without a price or something in its owner's account; \
+         leave it out, set a key of your own at /api/v1/provider-keys/{upstream} if the upstream takes such keys, or ask the operator to \
+         allow it (options.quirks.owner_fields)"
+    );
+    Failed::NotServed(Refusal::Invalid { message, param: Some(field) })
+}
+
 async fn attempt(
     pipeline: &Rc<Pipeline>,
     call: &Admitted,
@@ -310,6 +321,12 @@ async fn attempt(
     let written = plan.write(&call.head, &call.body, &aim(call, model, candidate)).map_err(|error| Failed::NotServed(error.into()))?;
     let CallHead { version, betas, .. } = &call.head;
     let own_key = own_key(call, candidate);
+    if own_key.is_none()
+        && !target.quirks.owner_fields
+        && let Some(field) = owners::field(plan.upstream(), &written.body)
+    {
+        return Err(not_the_owner(&target.name, field));
+    }
     let answer = pipeline
         .connector
         .provider(target)

@@ -133,7 +133,7 @@ async fn a_stream_that_breaks_ends_with_an_error() {
 #[tokio::test]
 async fn between_two_sides_that_speak_gemini_bytes_stay() {
     let world = scene().await;
-    let body = r#"{ "contents":[{"parts":[{"text":"Hi","new":{"a":1.50}}]}], "cachedContent":"cachedContents/1" }"#;
+    let body = r#"{ "contents":[{"parts":[{"text":"Hi","new":{"a":1.50}}]}], "labels":{"a":"b"} }"#;
     let post = |method: &str| {
         let request = world.caller.request(Method::POST, &format!("/v1beta/models/{GEMINI}:{method}"));
         request.header("content-type", "application/json").body(body)

@@ -144,6 +144,30 @@ async fn a_call_with_the_callers_own_key_costs_the_fee_only() {
 }
 
 #[tokio::test]
+async fn what_only_the_owner_of_the_account_may_ask_for_is_refused_to_others() {
+    let world = World::new().await;
+    let caller = owner(&world).await;
+    let dear = json!({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "service_tier": "priority"});
+    let refused = caller.post("/v1/chat/completions", &dear).await;
+    let error = refused.expect(400)["error"].clone();
+    assert_eq!(error["param"], json!("service_tier"));
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("owner_fields")), "{error}");
+    assert!(bearers(&world.upstream, UPSTREAM_MODEL).is_empty(), "nothing was sent");
+    let mut usual = dear.clone();
+    usual["service_tier"] = json!("default");
+    caller.post("/v1/chat/completions", &usual).await.expect(200);
+
+    put(&caller, &format!("{OWN_KEYS}/mock"), &json!({"api_key": "my-own-key-1234"})).await.expect(200);
+    caller.post("/v1/chat/completions", &dear).await.expect(200);
+    caller.delete(&format!("{OWN_KEYS}/mock")).await.success();
+    assert_eq!(caller.post("/v1/chat/completions", &dear).await.status, 400);
+
+    world.app.admin.patch_upstream("mock", &json!({"options": {"quirks": {"owner_fields": true}}})).await;
+    caller.post("/v1/chat/completions", &dear).await.expect(200);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn an_own_key_survives_a_restart_and_goes_with_its_upstream() {
     let mut world = World::new().await;
     let caller = owner(&world).await;

@@ -67,6 +67,9 @@ impl FromClient {
         for (object, param) in [(wire.session, "session.model"), (wire.response, "response.model")] {
             edits.extend(object.map(|object| rename(message, object, param, names)).transpose()?.flatten());
         }
+        for (object, param) in [(wire.session, "session.prompt"), (wire.response, "response.prompt")] {
+            no_prompt(object, param)?;
+        }
         edits.sort_by_key(|edit: &Edit| edit.at.start);
         let mut input = Input::default();
         let kind = match &*wire.kind.0 {
@@ -144,6 +147,18 @@ impl Input {
     }
 }
 
+/// A prompt that is kept at the vendor lies in an account that all callers share.
+fn no_prompt(object: Option<&RawValue>, param: &str) -> Result<(), Invalid> {
+    let members = object.and_then(|object| json::members(object.get())).unwrap_or_default();
+    match members.iter().any(|(name, value)| name == "prompt" && value.get() != "null") {
+        true => Err(Invalid {
+            message: "prompts that are kept at the vendor cannot be used here; send their text as 'instructions'".to_owned(),
+            param: Some(param.to_owned()),
+        }),
+        false => Ok(()),
+    }
+}
+
 /// The edit that puts the upstream's name of the model in place of the caller's. Another model would be used at this one's prices.
 fn rename(message: &str, object: &RawValue, param: &str, names: Names<'_>) -> Result<Option<Edit>, Invalid> {
     let invalid = |said: String| Invalid { message: said, param: Some(param.to_owned()) };
@@ -176,6 +191,17 @@ mod tests {
 
     fn read(message: &str) -> FromClient {
         FromClient::read(message, NAMES).unwrap()
+    }
+
+    #[test]
+    fn a_prompt_of_the_vendors_account_is_refused() {
+        for (event, param) in [
+            (r#"{"type":"session.update","session":{"prompt":{"id":"pmpt_1"}}}"#, "session.prompt"),
+            (r#"{"type":"response.create","response":{"prompt":{"id":"pmpt_1"}}}"#, "response.prompt"),
+        ] {
+            assert_eq!(FromClient::read(event, NAMES).unwrap_err().param.as_deref(), Some(param));
+        }
+        read(r#"{"type":"session.update","session":{"prompt":null}}"#);
     }
 
     #[test]
