@@ -294,7 +294,7 @@ async fn a_call_reaches_claude_byte_for_byte_and_its_answer_comes_back_so() {
     let mut same = flat_model("same-model", "same-model", 7);
     same["routes"] = json!([{"upstream": "same", "upstream_model": "same-model"}]);
     world.app.admin.create_model(&same).await;
-    let body = r#"{ "model":"same-model" ,"max_tokens": 50,"container":"c","x_vendor":{"b":1.0e5},"temperature":0.70,
+    let body = r#"{ "model":"same-model" ,"max_tokens": 50,"x_more":"c","x_vendor":{"b":1.0e5},"temperature":0.70,
         "messages":[{"role":"user","content":[{"type":"text","text":"S\u00e4ge","cache_control":{"type":"ephemeral"}}]},
             {"role":"assistant","content":[{"type":"thinking","thinking":"","signature":"c2ln"},{"type":"later","x":1}]}]}"#;
     let given = said("Hi there");

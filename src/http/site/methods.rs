@@ -20,7 +20,7 @@ static PATHS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         })
         .collect();
     // What is spelled out goes before what stands for anything.
-    all.sort_by_key(|(path, _)| (path.matches('{').count(), !path.contains(':')));
+    all.sort_by_key(|(path, _)| (path.contains('{'), !path.contains(':'), path.matches('{').count()));
     all
 });
 
