@@ -93,7 +93,8 @@ pub async fn register(visitor: Visitor, Json(new): Json<Registration>) -> Result
 ///
 /// Uses up the token of a verification mail.
 #[utoipa::path(post, path = "/api/v1/auth/verify", tag = "Account", request_body = TokenBody,
-    responses((status = 200, body = Proven), (status = 400, description = "`invalid_token`")))]
+    responses((status = 200, body = Proven), (status = 400, description = "`invalid_token`"),
+        (status = 429, description = "`rate_limit_exceeded`")))]
 pub async fn verify(visitor: Visitor, Json(body): Json<TokenBody>) -> Result<HttpResponse, ApiError> {
     let account = visitor.control.to_the_end(|control| async move { people::verify(&control, &body.token).await }).await?;
     Ok(no_store(HttpResponse::Ok()).json(Proven { email: account.email, verified: true }))
@@ -167,7 +168,8 @@ pub async fn forgot(visitor: Visitor, Json(body): Json<EmailBody>) -> Result<Htt
 ///
 /// By the link of a mail. Every session of the account ends.
 #[utoipa::path(post, path = "/api/v1/auth/reset", tag = "Account", request_body = ResetBody,
-    responses((status = 200, body = Asked), (status = 400, description = "`invalid_token`; `invalid_request`: a weak password")))]
+    responses((status = 200, body = Asked), (status = 400, description = "`invalid_token`; `invalid_request`: a weak password"),
+        (status = 429, description = "`rate_limit_exceeded`")))]
 pub async fn reset(visitor: Visitor, Json(body): Json<ResetBody>) -> Result<HttpResponse, ApiError> {
     let Visitor { control, visitor } = visitor;
     let work = |control| async move { people::reset(&control, &visitor, &body.token, body.password.expose()).await };

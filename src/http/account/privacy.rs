@@ -229,7 +229,8 @@ pub async fn ask_by_mail(visitor: Visitor, Json(new): Json<NewMailRequest>) -> R
 ///
 /// By the link mailed for it.
 #[utoipa::path(post, path = "/api/v1/privacy-requests/confirm", tag = "Account", request_body = TokenBody,
-    responses((status = 202, body = PrivacyRequestView), (status = 400, description = "`invalid_token`"), (status = 409, description = "`conflict`")))]
+    responses((status = 202, body = PrivacyRequestView), (status = 400, description = "`invalid_token`"), (status = 409, description = "`conflict`"),
+        (status = 429, description = "`rate_limit_exceeded`")))]
 pub async fn confirm_request(visitor: Visitor, Json(body): Json<TokenBody>) -> Result<HttpResponse, ApiError> {
     let placed = visitor.control.to_the_end(|control| async move { privacy::confirm(&control, &body.token).await }).await?;
     Ok(no_store(HttpResponse::Accepted()).json(PrivacyRequestView::from(&placed.0)))
@@ -239,7 +240,8 @@ pub async fn confirm_request(visitor: Visitor, Json(body): Json<TokenBody>) -> R
 ///
 /// By the link of the mail, until the deletion begins.
 #[utoipa::path(post, path = "/api/v1/privacy-requests/cancel", tag = "Account", request_body = TokenBody,
-    responses((status = 200, body = Asked), (status = 400, description = "`invalid_token`")))]
+    responses((status = 200, body = Asked), (status = 400, description = "`invalid_token`"),
+        (status = 429, description = "`rate_limit_exceeded`")))]
 pub async fn cancel_deletion(visitor: Visitor, Json(body): Json<TokenBody>) -> Result<HttpResponse, ApiError> {
     visitor.control.to_the_end(|control| async move { privacy::cancel(&control, &body.token).await }).await?;
     Ok(no_store(HttpResponse::Ok()).json(Asked { status: "kept", message: "the account is kept; sign in to use it" }))
