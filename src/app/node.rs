@@ -13,6 +13,7 @@ use crate::{
         journal::{self, Journal, JournalClient, NodeStanding, Spool},
         legacy_keys::{self, LegacyKeysClient},
         mailer::{self, MailerClient},
+        places::Places,
         privacy as privacy_jobs,
         screening::{self, ScreeningClient},
         supervision::{ActorTree, Handle, Service, Spec, Vitals, spawn},
@@ -83,6 +84,7 @@ pub struct Shared {
     pub journal: JournalClient,
     pub screening: ScreeningClient,
     pub contents: ContentsClient,
+    large_counts: Arc<Places>,
     pub standing: Arc<NodeStanding>,
     pub drain: Drain,
     pub sealer: Sealer,
@@ -276,6 +278,7 @@ impl Node {
             journal,
             screening,
             contents,
+            large_counts: Arc::new(Places::new(Some(half_of_the_cores()))),
             standing,
             sealer,
             blobs,
@@ -356,6 +359,7 @@ impl Shared {
             journal: self.journal.clone(),
             screening: self.screening.clone(),
             contents: self.contents.clone(),
+            large_counts: self.large_counts.clone(),
             connector,
             db: self.db.clone(),
             sealer: self.sealer.clone(),
@@ -501,6 +505,11 @@ fn retention(settings: &Settings) -> Arc<[Retention]> {
 /// How often the sweeper takes a turn: often enough that leases of dead nodes are taken back in time.
 fn sweep_interval(settings: &Settings) -> Duration {
     Duration::from_secs((settings.ledger.lease_ttl_seconds / 4).clamp(1, 15))
+}
+
+fn half_of_the_cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores.div_ceil(2)).unwrap_or(u32::MAX)
 }
 
 fn people(settings: &Settings, clock: &Clock) -> Result<People, StartError> {

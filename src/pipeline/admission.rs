@@ -213,7 +213,7 @@ async fn read(pipeline: &Rc<Pipeline>, incoming: &Incoming) -> Result<Read, Refu
     }
     check_capabilities(&model.model, call.needs(), call.streamed(), endpoint)?;
     check_context(&model.model, call.text_bytes() as u64 / tokens::LONGEST_BYTES)?;
-    let input_tokens = counting::input_tokens(&call, &incoming.head, &incoming.body).await?;
+    let input_tokens = counting::input_tokens(pipeline, &call, &incoming.head, &incoming.body).await?;
     check_context(&model.model, input_tokens)?;
     let serves = |entry: &&Arc<ModelEntry>| {
         endpoint.kind_allows(entry.model.kind)

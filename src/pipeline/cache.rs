@@ -109,12 +109,14 @@ pub struct Keeping {
 impl Keeping {
     /// `None` when the answer to this call is not to be kept.
     pub fn of(call: &Admitted, endpoint: Endpoint, upstream_model: &str) -> Option<Self> {
+        // First, because most calls are not kept and need no hash.
+        let ttl = call.cache_ttl?;
         Some(Self {
             account_id: call.account_id.clone(),
             request_hash: key(call),
             endpoint,
             upstream_model: upstream_model.to_owned(),
-            ttl: call.cache_ttl?,
+            ttl,
         })
     }
 

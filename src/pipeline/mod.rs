@@ -43,6 +43,7 @@ use crate::{
         detached,
         directory::{Accounts, Presented},
         journal::{JournalClient, NotDurable},
+        places::Places,
         screening::ScreeningClient,
     },
     blobs::Blobs,
@@ -61,6 +62,8 @@ pub struct Pipeline {
     pub journal: JournalClient,
     pub screening: ScreeningClient,
     pub contents: ContentsClient,
+    /// Large texts are counted on a part of the cores, so that those who send them cannot keep everybody else waiting.
+    pub large_counts: Arc<Places>,
     pub connector: Connector,
     /// For earlier answers only: replays, the cache, and those kept for their callers.
     pub db: Db,

@@ -141,7 +141,7 @@ pub async fn hash(
             text(),
         ];
         let changed = sql::execute(&transaction, change, values).await?;
-        end_wiping(db, &transaction).await?;
+        sql::overwrite(db, &transaction, false).await?;
         if changed == 0 {
             return Ok(Outcome::Gone);
         }
@@ -179,7 +179,7 @@ pub async fn discard(db: &Db, row: &LegacyRow, reason: &str, now: Timestamp, ent
             revoked_reason = COALESCE(revoked_reason, $2) WHERE id = $3 AND legacy_key = $4";
         let values = [now.into(), reason.into(), row.id.as_str().into(), row.text.expose().into()];
         let changed = sql::execute(&transaction, change, values).await?;
-        end_wiping(db, &transaction).await?;
+        sql::overwrite(db, &transaction, false).await?;
         if changed == 0 {
             return Ok(false);
         }
@@ -190,20 +190,11 @@ pub async fn discard(db: &Db, row: &LegacyRow, reason: &str, now: Timestamp, ent
     .await
 }
 
-/// From here on SQLite overwrites what it deletes. Not always on, because every other deletion would pay for it.
+/// From here on SQLite overwrites what it deletes, and whoever restarts the node knows that traces are left.
 async fn begin_wiping(db: &Db, transaction: &impl ConnectionTrait, now: Timestamp) -> Result<(), StoreError> {
-    if db.engine() == Engine::Sqlite {
-        transaction.execute_unprepared("PRAGMA secure_delete = ON").await?;
-    }
+    sql::overwrite(db, transaction, true).await?;
     let chore = "INSERT INTO chores (name, created_at) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     sql::execute(transaction, chore, [WIPE.into(), now.into()]).await?;
-    Ok(())
-}
-
-async fn end_wiping(db: &Db, transaction: &impl ConnectionTrait) -> Result<(), StoreError> {
-    if db.engine() == Engine::Sqlite {
-        transaction.execute_unprepared("PRAGMA secure_delete = OFF").await?;
-    }
     Ok(())
 }
 

@@ -380,7 +380,9 @@ pub async fn erase_table(db: &Db, request: &mut Request, table: &Table, account:
     }
     db.within(async {
         let transaction = db.begin().await?;
+        sql::overwrite(db, &transaction, true).await?;
         let outcome = treat(&transaction, table, account).await?;
+        sql::overwrite(db, &transaction, false).await?;
         request.progress.insert(table.name.to_owned(), outcome);
         note_progress(&transaction, request).await?;
         Ok(transaction.commit().await?)
@@ -400,7 +402,9 @@ pub async fn finish_deletion(
 ) -> Result<(), StoreError> {
     db.within(async {
         let transaction = db.begin().await?;
+        sql::overwrite(db, &transaction, true).await?;
         let outcome = treat(&transaction, last, account).await?;
+        sql::overwrite(db, &transaction, false).await?;
         request.progress.insert(last.name.to_owned(), outcome);
         note_progress(&transaction, request).await?;
         let (record, signature) = sign(request);

@@ -5,7 +5,7 @@ use std::{fmt::Write, sync::OnceLock};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::StoreError;
+use super::{Db, Engine, StoreError};
 
 /// Runs a statement and answers with the number of rows it changed.
 pub async fn execute(
@@ -315,4 +315,12 @@ pub fn like_pattern(text: &str) -> String {
     }
     pattern.push('%');
     pattern
+}
+
+/// Whether SQLite overwrites what this transaction deletes. Not always on, because every other deletion would pay for it.
+pub async fn overwrite(db: &Db, transaction: &impl ConnectionTrait, on: bool) -> Result<(), StoreError> {
+    if db.engine() == Engine::Sqlite {
+        transaction.execute_unprepared(if on { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = OFF" }).await?;
+    }
+    Ok(())
 }

@@ -158,6 +158,12 @@ async fn a_deletion_leaves_nothing_personal_and_a_signed_record() {
     let networks: Vec<&str> = dump.lines().filter(|line| line.contains(&id) && line.contains("127.0.0.1")).collect();
     assert!(networks.is_empty(), "{networks:?}");
 
+    // Nor do the pages of the file hold what was erased, once its log has been written back.
+    if !app.database.is_postgres() {
+        app.database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        assert!(!app.database.files_hold("It is blue") && !app.database.files_hold("Where is my parrot"));
+    }
+
     // The ledger still balances, and the address is free again.
     let check = app.admin.caller.get("/admin/v1/ledger/check").await.expect(200);
     assert_eq!(check["differences"], json!([]));

@@ -80,16 +80,8 @@ pub struct Registration {
 
 impl Registration {
     fn origin(&self) -> Origin<'_> {
-        Origin {
-            referral: self.referral.as_deref(),
-            campaign: [
-                ("utm_source", self.utm_source.as_deref()),
-                ("utm_medium", self.utm_medium.as_deref()),
-                ("utm_campaign", self.utm_campaign.as_deref()),
-                ("utm_term", self.utm_term.as_deref()),
-                ("utm_content", self.utm_content.as_deref()),
-            ],
-        }
+        let campaign = [&self.utm_source, &self.utm_medium, &self.utm_campaign, &self.utm_term, &self.utm_content];
+        Origin { referral: self.referral.as_deref(), campaign }
     }
 
     fn agreement(&self) -> Agreement<'_> {
@@ -97,15 +89,18 @@ impl Registration {
     }
 }
 
+const CAMPAIGN: [&str; 5] = ["utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"];
+
 /// Who sent somebody here.
 pub(super) struct Origin<'a> {
     pub referral: Option<&'a str>,
-    pub campaign: [(&'static str, Option<&'a str>); 5],
+    /// What [`CAMPAIGN`] names.
+    pub campaign: [&'a Option<String>; 5],
 }
 
 impl Origin<'_> {
     pub fn sign_up(&self, method: &'static str, visitor: &Visitor) -> SignUp {
-        let kept = self.campaign.iter().filter_map(|(name, value)| Some(((*name).to_owned(), json!(cut((*value)?)))));
+        let kept = CAMPAIGN.iter().zip(self.campaign).filter_map(|(name, value)| Some(((*name).to_owned(), json!(cut(value.as_deref()?)))));
         SignUp {
             method,
             ip: visitor.ip_text(),

@@ -202,6 +202,13 @@ pub struct GenerationQuery {
     id: Option<String>,
 }
 
+impl GenerationQuery {
+    fn id(&self) -> Result<&str, ApiError> {
+        let missing = || ApiError::invalid("id is required: the id of an answer or of a request", Some("id".into()));
+        self.id.as_deref().ok_or_else(missing)
+    }
+}
+
 /// One call of the caller's account
 ///
 /// `id` is the id inside the answer (`chatcmpl-…`) or the request id.
@@ -216,8 +223,7 @@ pub async fn generation(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let missing = || ApiError::invalid("id is required: the id of an answer or of a request", Some("id".into()));
-    let id = query.id.as_deref().ok_or_else(missing)?;
+    let id = query.id()?;
     let found = control::usage::find(&control, &caller.account_id, id).await?;
     match found {
         Some(record) => Ok(HttpResponse::Ok().json(Data { data: Generation::of(record)? })),
@@ -239,8 +245,7 @@ pub async fn generation_content(
     control: web::Data<Control>,
 ) -> Result<HttpResponse, ApiError> {
     let caller = caller(&request, &pipeline, &reader).await?;
-    let missing = || ApiError::invalid("id is required: the id of an answer or of a request", Some("id".into()));
-    let id = query.id.as_deref().ok_or_else(missing)?;
+    let id = query.id()?;
     let content = control::contents::get_for_key(&control, &caller.account_id, &caller.key, id).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(Data { data: ContentView::from(content) }))
 }

@@ -80,11 +80,6 @@ async fn open(
 ) -> Result<HttpResponse, ApiError> {
     let arrived_at = clock.now();
     let presented = reader.read(request, Scope::Inference)?;
-    let wants_upgrade = request.headers().get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !wants_upgrade {
-        let message = "this route is a WebSocket; send 'Upgrade: websocket', as every WebSocket client does";
-        return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message));
-    }
     if let Some(intent) = query.intent.as_deref().filter(|intent| *intent != "conversation") {
         let shown: String = intent.chars().take(40).collect();
         let message =
@@ -93,6 +88,11 @@ async fn open(
     }
     let model = query.model.clone().filter(|model| !model.is_empty());
     let model = model.ok_or_else(|| ApiError::invalid("the query has to name a model: /v1/realtime?model=…", Some("model".into())))?;
+    let wants_upgrade = request.headers().get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !wants_upgrade {
+        let message = "this route is a WebSocket; send 'Upgrade: websocket', as every WebSocket client does";
+        return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message));
+    }
     let ids = request_id::of(request);
     let (mut response, socket, messages) =
         actix_ws::handle(request, payload).map_err(|error| ApiError::invalid(format!("no WebSocket can be opened: {error}"), None))?;

@@ -79,16 +79,8 @@ impl BeginSignIn {
     }
 
     fn origin(&self) -> Origin<'_> {
-        Origin {
-            referral: self.referral.as_deref(),
-            campaign: [
-                ("utm_source", self.utm_source.as_deref()),
-                ("utm_medium", self.utm_medium.as_deref()),
-                ("utm_campaign", self.utm_campaign.as_deref()),
-                ("utm_term", self.utm_term.as_deref()),
-                ("utm_content", self.utm_content.as_deref()),
-            ],
-        }
+        let campaign = [&self.utm_source, &self.utm_medium, &self.utm_campaign, &self.utm_term, &self.utm_content];
+        Origin { referral: self.referral.as_deref(), campaign }
     }
 
     fn check(&self) -> Result<(), ControlError> {
